@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::kernel::Variant;
+use crate::machine::Machine;
+use crate::size::Size;
+
+const AFTER: &str = "\
+Everything that the lab makes lies in one folder, $LAB_CACHE (default: \
+tagged-page-cache-lab in $XDG_CACHE_HOME or ~/.cache), under a name made from \
+what went into it. Removing the folder, or any part of it while no lab runs, \
+only costs the time to make it again. Of the built kernels the last dozen used \
+are kept.
+
+$LINUX_TARBALL names a tarball of Linux 7.3.y to use, as kernel.org ships it; \
+without it, Debian's linux-source-7.3 is fetched by apt.
+
+Exit status: 0 done; 1 a test failed or a measurement missed its limit; \
+2 wrong arguments, or something that the lab needs is missing; \
+123 the guest's kernel reported a bug; 124 the time limit passed; \
+125 the guest ended before its job did.";
+
+/// Builds the kernel with the tagged page cache series, boots it in QEMU,
+/// measures it, tests it.
+#[derive(Parser)]
+#[command(name = "lab", bin_name = "./lab", after_help = AFTER, max_term_width = 90)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Subcommand)]
+pub enum Command {
+    /// The demonstration: a real directory tree, cloned on reflinked XFS, read
+    /// with and without sharing the page cache
+    ///
+    /// Puts the guest's /usr on XFS on /dev/pmem0, makes clones of it with "cp -a
+    /// --reflink=always", drops the caches, reads every file of every clone,
+    /// first mounted noshare_cache, then share_cache. Prints both side by side
+    /// and compares every byte of every clone with the original. Exit status 0
+    /// only if all bytes are right and the shared run needs at most 1.05 times
+    /// the page cache of one copy.
+    Run(RunArgs),
+
+    /// Runs the tests, one line each; the last line is "N passed, N failed"
+    /// (and ", N skipped" when there were any)
+    ///
+    /// Groups: "host" (the lab's own unit tests), "lab" (the lab with a guest),
+    /// "kunit" (unit tests in the kernel), "selftests" (programs of
+    /// tools/testing/selftests/page_cache in the guest), "torture" (random
+    /// operations against a model, two minutes). A NAME is a group, or the
+    /// beginning of a test's name as it is printed; without one, all are run.
+    Test(TestArgs),
+
+    /// Builds a kernel if it is not in the cache; prints the path of its bzImage
+    Build(BuildArgs),
+
+    /// Boots and runs a script in the guest, as root, with its own output and
+    /// exit status and nothing else on standard output
+    ///
+    /// In the script, $OUT is a folder whose content is in --out afterwards.
+    /// Files written there are the host's at once. /dev/pmem0 and /dev/pmem1 are
+    /// in fsdax mode, disks are /dev/vdb, /dev/vdc, ...; all of them empty. The
+    /// root file system can be written to and is thrown away.
+    Exec(ExecArgs),
+
+    /// A shell in the guest; Ctrl-] ends a guest that no longer answers
+    Shell(ShellArgs),
+
+    /// Writes the series as mails that "git am" takes on Linux 7.3
+    Export(ExportArgs),
+
+    /// Prepares a kernel tree for editing, with the series as commits, and
+    /// prints its path; "refresh" takes the edits back
+    Tree(TreeArgs),
+
+    /// Takes what was edited in the prepared tree back into this repository
+    ///
+    /// The commits since the unpatched one become the patches; files that the
+    /// kernel does not have are written whole to their path. What is not
+    /// committed is taken back too: a new file as it is; an edit of an existing
+    /// file goes into the one patch that touches that file, or into --into.
+    Refresh(RefreshArgs),
+
+    /// Runs a command in the build root (the lab calls itself)
+    #[command(hide = true)]
+    Enter {
+        /// What to do, as JSON.
+        entry: String,
+    },
+
+    /// Is the first process of the guest
+    #[command(hide = true)]
+    Guest,
+
+    /// Reads every file below the folders once (in the guest)
+    #[command(hide = true)]
+    GuestRead {
+        /// The folders.
+        folders: Vec<PathBuf>,
+    },
+
+    /// Compares every file of the copies with the original (in the guest)
+    #[command(hide = true)]
+    GuestCompare {
+        /// The original.
+        original: PathBuf,
+        /// Its copies.
+        copies: Vec<PathBuf>,
+    },
+}
+
+/// Arguments about the machine, shared by the commands that boot one.
+#[derive(Args, Clone)]
+pub struct MachineArgs {
+    /// The kernel: patched, base (without the series) or debug
+    #[arg(long, value_enum, default_value = "patched")]
+    pub variant: Variant,
+    /// Boot this bzImage instead, whatever it was built from
+    #[arg(long, value_name = "FILE", conflicts_with = "variant")]
+    pub kernel: Option<PathBuf>,
+    /// Memory of the guest
+    #[arg(long, default_value = "3G")]
+    pub mem: Size,
+    /// Processors of the guest, up to 8 [default: 2, or 1 with --icount]
+    #[arg(long)]
+    pub cpus: Option<u32>,
+    /// NUMA nodes of the guest: 1 or 2 [default: 2, or 1 with one processor]
+    #[arg(long)]
+    pub numa: Option<u32>,
+    /// Size of each of the pmem devices /dev/pmem0 and /dev/pmem1; 0M for none
+    #[arg(long, default_value = "1G")]
+    pub pmem: Size,
+    /// An empty disk of this size; may be given several times
+    #[arg(long = "disk", value_name = "SIZE")]
+    pub disks: Vec<Size>,
+    /// More for the kernel's command line
+    #[arg(long, default_value = "", allow_hyphen_values = true)]
+    pub append: String,
+    /// Count instructions instead of time: one processor, and clocks in the
+    /// guest that repeat to a few parts in ten thousand
+    #[arg(long)]
+    pub icount: bool,
+}
+
+impl MachineArgs {
+    /// The machine that they describe.
+    pub fn machine(&self, timeout: Duration) -> anyhow::Result<Machine> {
+        let cpus = self.cpus.unwrap_or(if self.icount { 1 } else { 2 });
+        let numa = self.numa.unwrap_or(if cpus % 2 == 0 { 2 } else { 1 });
+        let machine = Machine {
+            mem: self.mem,
+            cpus,
+            numa,
+            pmem: self.pmem,
+            disks: self.disks.clone(),
+            append: self.append.clone(),
+            icount: self.icount,
+            timeout,
+        };
+        machine.check()?;
+        Ok(machine)
+    }
+}
+
+/// Seconds, as an argument.
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse::<u64>() {
+        Ok(n @ 1..=86_400) => Ok(Duration::from_secs(n)),
+        _ => Err(format!(
+            "'{text}' is not a number of seconds from 1 to 86400"
+        )),
+    }
+}
+
+/// Arguments of `run`.
+#[derive(Args)]
+pub struct RunArgs {
+    /// How many clones of the tree
+    #[arg(short = 'k', long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub clones: u32,
+    /// Memory of the guest; it has to hold all clones at once [default: by the
+    /// number of clones]
+    #[arg(long)]
+    pub mem: Option<Size>,
+    /// Where run.json and the guest's log go
+    #[arg(long, default_value = "lab-run")]
+    pub out: PathBuf,
+    /// The kernel: patched or debug
+    #[arg(long, value_enum, default_value = "patched")]
+    pub variant: Variant,
+    /// Boot this bzImage instead, whatever it was built from
+    #[arg(long, value_name = "FILE", conflicts_with = "variant")]
+    pub kernel: Option<PathBuf>,
+    /// The time limit, boot included
+    #[arg(long, value_name = "SECONDS", default_value = "1800", value_parser = seconds)]
+    pub timeout: Duration,
+}
+
+/// Arguments of `test`.
+#[derive(Args)]
+pub struct TestArgs {
+    /// Groups of tests, or beginnings of names
+    pub names: Vec<String>,
+    /// The kernel that the guest's tests run on
+    #[arg(long, value_enum, default_value = "patched")]
+    pub variant: Variant,
+    /// Boot this bzImage instead, whatever it was built from
+    #[arg(long, value_name = "FILE", conflicts_with = "variant")]
+    pub kernel: Option<PathBuf>,
+    /// The torture test's seed [default: a new one, which is printed]
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// How long the torture test runs
+    #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = seconds)]
+    pub torture: Duration,
+}
+
+/// Arguments of `build`.
+#[derive(Args)]
+pub struct BuildArgs {
+    /// The kernel: patched, base (without the series) or debug
+    #[arg(long, value_enum, default_value = "patched")]
+    pub variant: Variant,
+    /// With CONFIG_RUST=n and without what needs it
+    #[arg(long)]
+    pub no_rust: bool,
+    /// Build the guest's image and the selftests too
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// Arguments of `exec`.
+#[derive(Args)]
+pub struct ExecArgs {
+    /// The machine.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// The time limit, boot included; when it passes, the guest's stacks are shown
+    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds)]
+    pub timeout: Duration,
+    /// Where to find what the script leaves in $OUT
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Use a kernel with CONFIG_RUST=n
+    #[arg(long)]
+    pub no_rust: bool,
+    /// An executable text file of the host, and its arguments
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_names = ["SCRIPT", "ARG"]
+    )]
+    pub script: Vec<String>,
+}
+
+/// Arguments of `shell`.
+#[derive(Args)]
+pub struct ShellArgs {
+    /// The machine.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// Where to find what is left in $OUT
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+}
+
+/// Arguments of `export`.
+#[derive(Args)]
+pub struct ExportArgs {
+    /// The folder to write to; patches of an earlier export in it are replaced
+    pub dir: PathBuf,
+    /// Build the kernel after each patch (long)
+    #[arg(long)]
+    pub every_step: bool,
+    /// Show what checkpatch.pl --strict says about each
+    #[arg(long)]
+    pub checkpatch: bool,
+}
+
+/// Arguments of `tree`.
+#[derive(Args)]
+pub struct TreeArgs {
+    /// Throw away what was edited there and not refreshed
+    #[arg(long)]
+    pub reset: bool,
+}
+
+/// Arguments of `refresh`.
+#[derive(Args)]
+pub struct RefreshArgs {
+    /// The tree to take from [default: the one that "lab tree" prints]
+    #[arg(long, value_name = "DIR")]
+    pub tree: Option<PathBuf>,
+    /// The unpatched commit in it [default: the tag lab-base]
+    #[arg(long, value_name = "REV")]
+    pub base: Option<String>,
+    /// The patch (its number or the beginning of its file name) that takes what
+    /// is not committed
+    #[arg(long, value_name = "PATCH")]
+    pub into: Option<String>,
+    /// Only say what would change
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Overwrite what the repository has and the tree was not prepared from
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    /// The definition itself is sound.
+    #[test]
+    fn definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    /// Arguments after the script are the script's, whatever they look like.
+    #[test]
+    fn script_keeps_its_arguments() {
+        let cli = Cli::parse_from(["lab", "exec", "--mem", "1G", "s.sh", "--mem", "-x", "--"]);
+        let Command::Exec(exec) = cli.command else {
+            panic!("not exec");
+        };
+        assert_eq!(exec.script, ["s.sh", "--mem", "-x", "--"]);
+        assert_eq!(exec.machine.mem, Size(1 << 30));
+    }
+
+    /// Wrong values are refused at the command line.
+    #[test]
+    fn wrong_values_are_refused() {
+        for line in [
+            &["lab", "exec", "--mem", "lots", "s"][..],
+            &["lab", "exec", "--timeout", "0", "s"],
+            &["lab", "exec", "--variant", "best", "s"],
+            &["lab", "exec"],
+            &["lab", "run", "-k", "0"],
+            &["lab", "dance"],
+            &["lab"],
+        ] {
+            assert!(Cli::try_parse_from(line).is_err(), "{line:?} was taken");
+        }
+    }
+
+    /// Counting instructions needs no more arguments than that.
+    #[test]
+    fn icount_brings_its_own_defaults() {
+        let cli = Cli::parse_from(["lab", "exec", "--icount", "s"]);
+        let Command::Exec(exec) = cli.command else {
+            panic!("not exec");
+        };
+        let machine = exec.machine.machine(exec.timeout).unwrap();
+        assert_eq!((machine.cpus, machine.numa), (1, 1));
+    }
+}
