@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Homes: one copy in the page cache for blocks that several files share.
+ *
+ * A home is an address_space per block device whose folios are indexed by
+ * device page, not by an offset in a file.  A file that maps a block which the
+ * home holds has an *alias* in its own i_pages: a tagged entry that names the
+ * page frame (see <linux/page_cache_entry.h>).  This header is what C sees of
+ * it: the hooks of mm/ and fs/ and the primitives they stand on.  The objects
+ * and the protocol are in rust/kernel/mm/page_cache/home.rs; how and why is in
+ * Documentation/mm/page_cache/.
+ *
+ * Lock order, outermost first:
+ *
+ *   mapping->invalidate_lock	(of the file)
+ *     folio lock		(of a folio in the file)
+ *       folio lock		(of a folio in the home)
+ *         home fragments mutex
+ *           inode->i_lock	(of the file)
+ *             i_pages lock	(of the file)
+ *
+ * The i_pages lock of the home nests inside the home folio's lock and is never
+ * held together with that of a file.  Nothing is allocated under the fragments
+ * mutex: reclaim takes it.
+ */
+#ifndef _LINUX_PAGE_CACHE_HOME_H
+#define _LINUX_PAGE_CACHE_HOME_H
+
+#include <linux/pagemap.h>
+#include <linux/page_cache_entry.h>
+
+struct block_device;
+struct page_cache_home;
+
+/**
+ * struct page_cache_extent - what a filesystem says about a folio it will read
+ * @home_index: Device page that holds the folio's data, in pages.
+ * @first: First file index (pages) of the extent that the folio lies in.
+ * @last: Last file index (pages, inclusive) of that extent.
+ * @valid: Is the extent still what the file maps?  Called with the file's
+ *	   i_pages lock held and interrupts off: it must not sleep.
+ * @data: Passed to @valid.
+ *
+ * Only pages that lie wholly in the extent count: @first is rounded up and
+ * @last down.
+ */
+struct page_cache_extent {
+	pgoff_t home_index;
+	pgoff_t first;
+	pgoff_t last;
+	bool (*valid)(void *data);
+	void *data;
+};
+
+/**
+ * enum page_cache_populate - what became of a folio offered to a home
+ * @PAGE_CACHE_PRIVATE: Nothing: it stays the file's own; read it as ever.
+ * @PAGE_CACHE_DONATED: It is the home's now and the file has an alias to it.
+ *			It is still locked: read it and unlock it.
+ * @PAGE_CACHE_ATTACHED: The home had the data.  The file has an alias to that;
+ *			 the folio offered was removed, unlocked and must not be
+ *			 touched any more.
+ */
+enum page_cache_populate {
+	PAGE_CACHE_PRIVATE,
+	PAGE_CACHE_DONATED,
+	PAGE_CACHE_ATTACHED,
+};
+
+/* What /proc/vmstat shows of homes: pages, slots and objects that exist now. */
+enum page_cache_count {
+	PAGE_CACHE_NR_HOME,
+	PAGE_CACHE_NR_ALIAS,
+	PAGE_CACHE_NR_FRAGMENT,
+	PAGE_CACHE_NR_COUNTS,
+};
+
+/**
+ * page_cache_alias_get_folio - Take a reference on the folio an alias names.
+ * @entry: An alias loaded from i_pages.
+ *
+ * Aliases hold no reference, so the frame may be freed and used for something
+ * else at any moment.  The caller must load the entry again afterwards, and
+ * have the folio only when it is still the same: an alias is always removed
+ * before its folio leaves the home, and while we hold a reference the frame
+ * cannot become another folio.
+ *
+ * Context: RCU read lock held.
+ * Return: The folio with a reference, or %NULL if the frame is being freed or
+ * changed under us: then look the entry up again.
+ */
+static inline struct folio *page_cache_alias_get_folio(const void *entry)
+{
+	struct page *page = pfn_to_page(page_cache_entry_pfn(entry));
+	struct folio *folio = page_folio(page);
+
+	if (!folio_try_get(folio))
+		return NULL;
+	/* The frame may have become part of another folio meanwhile. */
+	if (unlikely(page_folio(page) != folio)) {
+		folio_put(folio);
+		return NULL;
+	}
+	return folio;
+}
+
+/**
+ * page_cache_alias_count - How many aliases there are to a home folio.
+ * @folio: A folio of a home, or one that is to become one's.
+ *
+ * This is folio->private, without PG_private: a home's folio has no other use
+ * for it.  Zero is final while the folio is in a home.
+ */
+static inline unsigned long *page_cache_alias_count(struct folio *folio)
+{
+	return (unsigned long *)&folio->private;
+}
+
+/* For a locked folio: where it is. */
+static inline struct address_space *
+page_cache_folio_mapping(const struct folio *folio)
+{
+	return folio->mapping;
+}
+
+static inline pgoff_t page_cache_folio_index(const struct folio *folio)
+{
+	return folio->index;
+}
+
+/* Make a file's locked folio that of a home. */
+static inline void page_cache_set_home(struct folio *folio,
+				       struct address_space *home,
+				       pgoff_t index)
+{
+	folio->mapping = home;
+	folio->index = index;
+}
+
+/* Where readahead of a file is to go on, after it got another folio. */
+static inline void page_cache_move_readahead(struct folio *from,
+					     struct folio *to)
+{
+	if (folio_test_readahead(from))
+		folio_set_readahead(to);
+}
+
+#ifdef CONFIG_PAGE_CACHE_SHARE
+
+extern const struct address_space_operations page_cache_home_aops;
+
+/* rust/kernel/mm/page_cache/home.rs */
+struct page_cache_home *page_cache_home_create(struct block_device *bdev);
+void page_cache_home_destroy(struct page_cache_home *home);
+void page_cache_home_free(struct page_cache_home *home);
+void page_cache_home_set_enabled(struct page_cache_home *home, bool enabled);
+bool page_cache_home_enabled(const struct page_cache_home *home);
+const struct block_device *
+page_cache_home_bdev(const struct page_cache_home *home);
+enum page_cache_populate
+page_cache_home_populate(struct page_cache_home *home,
+			 struct address_space *mapping, struct folio *folio,
+			 const struct page_cache_extent *extent);
+int page_cache_home_drop(struct address_space *mapping, pgoff_t index,
+			 bool nowait, bool failed);
+struct folio *page_cache_home_break(struct address_space *mapping,
+				    pgoff_t index, bool nowait, gfp_t gfp);
+void page_cache_home_forget(struct page_cache_home *home,
+			    struct address_space *mapping,
+			    pgoff_t first, pgoff_t last);
+bool page_cache_home_release(struct page_cache_home *home, struct folio *folio,
+			     bool nowait);
+
+/* mm/page_cache_home.c */
+struct inode *page_cache_home_inode(void);
+struct folio *page_cache_alloc_folio(struct address_space *mapping, gfp_t gfp);
+bool page_cache_range_has_alias(struct address_space *mapping, pgoff_t first,
+				pgoff_t last);
+int page_cache_home_insert(struct address_space *home, struct folio *folio,
+			   pgoff_t index, gfp_t gfp, void **shadowp);
+void page_cache_home_undo_insert(struct address_space *home, pgoff_t index,
+				 struct folio *folio, void *shadow);
+bool page_cache_slot_to_alias(struct address_space *mapping, pgoff_t index,
+			      struct folio *folio, void *alias, bool donate,
+			      bool (*may)(void *data), void *data);
+bool page_cache_slot_clear_alias(struct address_space *mapping, pgoff_t index,
+				 void *alias);
+bool page_cache_slot_to_folio(struct address_space *mapping, pgoff_t index,
+			      void *alias, struct folio *folio);
+struct folio *page_cache_get_alias(struct address_space *mapping,
+				   pgoff_t index, void **aliasp);
+void page_cache_count(enum page_cache_count item, long nr);
+void page_cache_counts(unsigned long *counts);
+bool __filemap_drop_aliases(struct address_space *mapping, pgoff_t first,
+			    pgoff_t last, bool nowait);
+
+/**
+ * mapping_set_home - Say which home holds the blocks that a file maps.
+ * @mapping: The file's mapping; its inode's i_private must be free for us.
+ * @home: The home of the file's block device.
+ *
+ * May be called again with the same home.  Once set, it stays until the inode
+ * is evicted; page_cache_home_set_enabled() is the switch.
+ */
+static inline void mapping_set_home(struct address_space *mapping,
+				    struct page_cache_home *home)
+{
+	if (test_bit(AS_HOME, &mapping->flags))
+		return;
+	WRITE_ONCE(mapping->host->i_private, home);
+	smp_mb__before_atomic();	/* who sees the bit sees the pointer */
+	set_bit(AS_HOME, &mapping->flags);
+}
+
+/**
+ * mapping_home - The home of the blocks that a file maps, or %NULL.
+ * @mapping: The file's mapping.
+ */
+static inline struct page_cache_home *
+mapping_home(const struct address_space *mapping)
+{
+	if (likely(!test_bit_acquire(AS_HOME, &mapping->flags)))
+		return NULL;
+	return READ_ONCE(mapping->host->i_private);
+}
+
+/* Do the folios of this mapping belong to files, or is it a home itself? */
+static inline bool mapping_is_home(const struct address_space *mapping)
+{
+	return mapping && mapping->a_ops == &page_cache_home_aops;
+}
+
+/* Will what is read into this file be offered to its home? */
+static inline bool mapping_shares_cache(const struct address_space *mapping)
+{
+	struct page_cache_home *home = mapping_home(mapping);
+
+	return home && page_cache_home_enabled(home);
+}
+
+/**
+ * filemap_drop_aliases - Remove the aliases of a range of a file.
+ * @mapping: The file's mapping.
+ * @first: First index, in pages.
+ * @last: Last index, in pages, inclusive.
+ * @nowait: Leave alone aliases whose home folio is locked.
+ *
+ * Context: Sleeps unless @nowait.  Folios of the file may be locked.
+ * Return: %true if no alias that was there at the call is left.
+ */
+static inline bool filemap_drop_aliases(struct address_space *mapping,
+					pgoff_t first, pgoff_t last,
+					bool nowait)
+{
+	if (!mapping_home(mapping))
+		return true;
+	return __filemap_drop_aliases(mapping, first, last, nowait);
+}
+
+bool __filemap_begin_direct_write(struct address_space *mapping,
+				  pgoff_t first, pgoff_t last, bool nowait);
+
+/**
+ * filemap_begin_direct_write - Make a range of a file free of aliases for as
+ *	long as direct I/O is in flight.
+ * @mapping: The file's mapping; inode_dio_begin() was called on its host.
+ * @pos: First byte that will be written.
+ * @end: Last byte (inclusive).
+ * @nowait: Fail rather than wait for a home folio's lock.
+ *
+ * Direct writes change data or the block map without the invalidate_lock, so
+ * nothing else would keep a concurrent reader from putting an alias back.
+ * Whoever adds an alias looks at i_dio_count under the i_pages lock: it either
+ * sees our inode_dio_begin() or we see its alias.
+ *
+ * Return: %false if @nowait and an alias could not be removed.
+ */
+static inline bool filemap_begin_direct_write(struct address_space *mapping,
+					      loff_t pos, loff_t end,
+					      bool nowait)
+{
+	/* Pairs with the one in page_cache_slot_to_alias(). */
+	smp_mb__after_atomic();
+	if (!mapping_home(mapping))
+		return true;
+	return __filemap_begin_direct_write(mapping, pos >> PAGE_SHIFT,
+					    end >> PAGE_SHIFT, nowait);
+}
+
+/**
+ * filemap_begin_swap - Make a file that is a swap file now free of aliases.
+ * @mapping: The file's mapping; S_SWAPFILE is set on its host.
+ *
+ * Swapping writes to blocks behind the page cache's back.
+ *
+ * Context: May sleep.
+ */
+static inline void filemap_begin_swap(struct address_space *mapping)
+{
+	smp_mb();	/* S_SWAPFILE before AS_HOME, as for direct writes */
+	if (mapping_home(mapping))
+		__filemap_begin_direct_write(mapping, 0, ULONG_MAX, false);
+}
+
+/**
+ * filemap_forget_home - Give up the fragments of a range without aliases.
+ * @mapping: The file's mapping.
+ * @first: First index, in pages.
+ * @last: Last index, in pages, inclusive.
+ */
+static inline void filemap_forget_home(struct address_space *mapping,
+				       pgoff_t first, pgoff_t last)
+{
+	struct page_cache_home *home = mapping_home(mapping);
+
+	if (home)
+		page_cache_home_forget(home, mapping, first, last);
+}
+
+#else /* !CONFIG_PAGE_CACHE_SHARE */
+
+static inline struct page_cache_home *
+page_cache_home_create(struct block_device *bdev)
+{
+	return NULL;
+}
+
+static inline void page_cache_home_destroy(struct page_cache_home *home)
+{
+}
+
+static inline void page_cache_home_set_enabled(struct page_cache_home *home,
+					       bool enabled)
+{
+}
+
+static inline const struct block_device *
+page_cache_home_bdev(const struct page_cache_home *home)
+{
+	return NULL;
+}
+
+static inline enum page_cache_populate
+page_cache_home_populate(struct page_cache_home *home,
+			 struct address_space *mapping, struct folio *folio,
+			 const struct page_cache_extent *extent)
+{
+	return PAGE_CACHE_PRIVATE;
+}
+
+static inline int page_cache_home_drop(struct address_space *mapping,
+				       pgoff_t index, bool nowait, bool failed)
+{
+	return 0;
+}
+
+static inline struct folio *
+page_cache_home_break(struct address_space *mapping, pgoff_t index,
+		      bool nowait, gfp_t gfp)
+{
+	return NULL;
+}
+
+static inline struct folio *page_cache_get_alias(struct address_space *mapping,
+						 pgoff_t index, void **aliasp)
+{
+	return NULL;
+}
+
+static inline void mapping_set_home(struct address_space *mapping,
+				    struct page_cache_home *home)
+{
+}
+
+static inline struct page_cache_home *
+mapping_home(const struct address_space *mapping)
+{
+	return NULL;
+}
+
+static inline bool mapping_is_home(const struct address_space *mapping)
+{
+	return false;
+}
+
+static inline bool mapping_shares_cache(const struct address_space *mapping)
+{
+	return false;
+}
+
+static inline bool filemap_drop_aliases(struct address_space *mapping,
+					pgoff_t first, pgoff_t last,
+					bool nowait)
+{
+	return true;
+}
+
+static inline bool filemap_begin_direct_write(struct address_space *mapping,
+					      loff_t pos, loff_t end,
+					      bool nowait)
+{
+	return true;
+}
+
+static inline void filemap_begin_swap(struct address_space *mapping)
+{
+}
+
+static inline void filemap_forget_home(struct address_space *mapping,
+				       pgoff_t first, pgoff_t last)
+{
+}
+
+#endif /* CONFIG_PAGE_CACHE_SHARE */
+
+/*
+ * Has the file the data at hand, in a folio of its own or in the home?  Not for
+ * the slots of shmem and DAX files.
+ */
+static inline bool mapping_entry_is_present(const struct address_space *mapping,
+					    const void *entry)
+{
+	return entry && (!xa_is_value(entry) ||
+			 mapping_entry_is_alias(mapping, entry));
+}
+
+#endif /* _LINUX_PAGE_CACHE_HOME_H */

@@ -1,0 +1,529 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What homes need from the page cache that only C can give: the inode behind a
+ * home, its address_space operations, and the few steps on i_pages by which a
+ * slot of a file becomes an alias, is emptied, or gets a folio of its own.
+ *
+ * Each of these steps is one critical section of one i_pages lock and keeps
+ * nrpages, the statistics and the memcg charge right; in which order they are
+ * taken, and under which locks, is the protocol, and that is in
+ * rust/kernel/mm/page_cache/home.rs.
+ */
+#include <linux/dax.h>
+#include <linux/fs.h>
+#include <linux/init.h>
+#include <linux/magic.h>
+#include <linux/memcontrol.h>
+#include <linux/migrate.h>
+#include <linux/mm.h>
+#include <linux/mount.h>
+#include <linux/page_cache_home.h>
+#include <linux/percpu.h>
+#include <linux/pseudo_fs.h>
+#include <linux/shmem_fs.h>
+#include <linux/swap.h>
+#include "internal.h"
+
+static struct vfsmount *home_mnt __ro_after_init;
+
+/* Sums of these are exact, unlike those of per-node counters. */
+static DEFINE_PER_CPU(long [PAGE_CACHE_NR_COUNTS], home_counts);
+
+/**
+ * page_cache_count - Count what homes hold.
+ * @item: What to count.
+ * @nr: By how much, may be negative.
+ */
+void page_cache_count(enum page_cache_count item, long nr)
+{
+	this_cpu_add(home_counts[item], nr);
+}
+
+/**
+ * page_cache_counts - Sum up what homes hold, for /proc/vmstat.
+ * @counts: PAGE_CACHE_NR_COUNTS numbers to fill in.
+ */
+void page_cache_counts(unsigned long *counts)
+{
+	int cpu, i;
+
+	for (i = 0; i < PAGE_CACHE_NR_COUNTS; i++) {
+		long sum = 0;
+
+		for_each_possible_cpu(cpu)
+			sum += per_cpu(home_counts[i], cpu);
+		/* The CPUs are not read at one moment: a drop may be seen first. */
+		counts[i] = max(sum, 0L);
+	}
+}
+
+static struct page_cache_home *home_of(const struct address_space *mapping)
+{
+	return mapping->host->i_private;
+}
+
+static bool home_release_folio(struct folio *folio, gfp_t gfp)
+{
+	/* A reader has it: it would not be freed, only lost to everybody. */
+	if (folio_ref_count(folio) > 2)
+		return false;
+	return page_cache_home_release(home_of(folio->mapping), folio, false);
+}
+
+static void home_invalidate_folio(struct folio *folio, size_t offset,
+				  size_t length)
+{
+	WARN_ON_ONCE(!page_cache_home_release(home_of(folio->mapping), folio,
+					      false));
+}
+
+/*
+ * A folio that leaves the home has no aliases: who removes it calls
+ * ->release_folio() or ->invalidate_folio() first, or found the count zero.
+ */
+static void home_free_folio(struct folio *folio)
+{
+	WARN_ON_ONCE(folio->private);
+	folio->private = NULL;
+	page_cache_count(PAGE_CACHE_NR_HOME, -1);
+}
+
+/*
+ * The files lose their aliases and read again; what moves is a folio without
+ * users, which the next reader of the block replaces.
+ */
+static int home_migrate_folio(struct address_space *mapping, struct folio *dst,
+			      struct folio *src, enum migrate_mode mode)
+{
+	if (!page_cache_home_release(home_of(mapping), src,
+				     mode == MIGRATE_ASYNC))
+		return -EAGAIN;
+	return migrate_folio(mapping, dst, src, mode);
+}
+
+/* Nobody may write to what several files see. */
+static bool home_dirty_folio(struct address_space *mapping, struct folio *folio)
+{
+	WARN_ON_ONCE(1);
+	return false;
+}
+
+const struct address_space_operations page_cache_home_aops = {
+	.dirty_folio		= home_dirty_folio,
+	.release_folio		= home_release_folio,
+	.invalidate_folio	= home_invalidate_folio,
+	.free_folio		= home_free_folio,
+	.migrate_folio		= home_migrate_folio,
+	.error_remove_folio	= generic_error_remove_folio,
+};
+
+/**
+ * page_cache_home_inode - Make the inode whose mapping holds a home's folios.
+ *
+ * The home goes into its i_private before the first folio.
+ *
+ * Context: May sleep.
+ * Return: A new inode with one reference, or %NULL when out of memory.
+ */
+struct inode *page_cache_home_inode(void)
+{
+	/* On the list of its superblock, so that drop_caches finds it. */
+	struct inode *inode = new_inode(home_mnt->mnt_sb);
+	struct address_space *mapping;
+
+	if (!inode)
+		return NULL;
+	/* Memory failure takes pages out of regular files only. */
+	inode->i_mode = S_IFREG;
+	mapping = inode->i_mapping;
+	mapping->a_ops = &page_cache_home_aops;
+	mapping_set_release_always(mapping);
+	/* Folios are allocated for file systems that are reading. */
+	mapping_set_gfp_mask(mapping, GFP_HIGHUSER_MOVABLE & ~__GFP_FS);
+	return inode;
+}
+
+/**
+ * page_cache_home_insert - Put a locked folio into a home without making it
+ *	the home's.
+ * @home: The home's mapping.
+ * @folio: A locked order-0 folio of a file, whose alias count is zero.
+ * @index: The device page.
+ * @gfp: For nodes of the tree.
+ * @shadowp: What was there before: %NULL or a shadow.
+ *
+ * Until the file's slot becomes an alias, folio->mapping stays the file's, so
+ * that whoever finds the folio in the home sees that it is not there yet.
+ * The home's page cache reference is the one the file had.
+ *
+ * Context: May sleep; the folio is locked.
+ * Return: 0, -EEXIST when the home has a folio there, or -ENOMEM.
+ */
+int page_cache_home_insert(struct address_space *home, struct folio *folio,
+			   pgoff_t index, gfp_t gfp, void **shadowp)
+{
+	XA_STATE(xas, &home->i_pages, index);
+	void *old;
+
+	VM_BUG_ON_FOLIO(!folio_test_locked(folio), folio);
+	VM_BUG_ON_FOLIO(folio_test_large(folio), folio);
+	mapping_set_update(&xas, home);
+
+	do {
+		xas_lock_irq(&xas);
+		old = xas_load(&xas);
+		if (old && !xa_is_value(old))
+			xas_set_err(&xas, -EEXIST);
+		else
+			xas_store(&xas, folio);
+		if (!xas_error(&xas))
+			home->nrpages++;
+		xas_unlock_irq(&xas);
+	} while (xas_nomem(&xas, gfp & GFP_RECLAIM_MASK));
+
+	if (xas_error(&xas))
+		return xas_error(&xas);
+	*shadowp = old;
+	return 0;
+}
+
+/**
+ * page_cache_home_undo_insert - Take back page_cache_home_insert().
+ * @home: The home's mapping.
+ * @index: The device page.
+ * @folio: The folio, still locked and still the file's.
+ * @shadow: What had been there.
+ */
+void page_cache_home_undo_insert(struct address_space *home, pgoff_t index,
+				 struct folio *folio, void *shadow)
+{
+	XA_STATE(xas, &home->i_pages, index);
+
+	mapping_set_update(&xas, home);
+	xas_lock_irq(&xas);
+	VM_BUG_ON_FOLIO(xas_load(&xas) != folio, folio);
+	xas_store(&xas, shadow);
+	home->nrpages--;
+	xas_unlock_irq(&xas);
+}
+
+/**
+ * page_cache_slot_to_alias - Replace a folio in a file by an alias.
+ * @mapping: The file's mapping.
+ * @index: The slot.
+ * @folio: The locked order-0 folio that is in it, clean and not mapped.
+ * @alias: The entry to store.
+ * @donate: The folio goes on living elsewhere; else it is removed from the
+ *	page cache, and the reference that the cache had is dropped.
+ * @may: Asked under the i_pages lock whether to go ahead.  Who looks the slot
+ *	up before sees the folio, who does so after sees the alias; what @may
+ *	checked is true at that moment.
+ * @data: For @may.
+ *
+ * While direct I/O is in flight nothing becomes an alias, see
+ * filemap_begin_direct_write(); nor in a swap file, whose blocks are written
+ * behind the file system's back.
+ *
+ * Return: %true if the slot holds the alias now.
+ */
+bool page_cache_slot_to_alias(struct address_space *mapping, pgoff_t index,
+			      struct folio *folio, void *alias, bool donate,
+			      bool (*may)(void *data), void *data)
+{
+	XA_STATE(xas, &mapping->i_pages, index);
+	void (*free_folio)(struct folio *folio);
+	bool ok;
+
+	VM_BUG_ON_FOLIO(!folio_test_locked(folio), folio);
+	VM_BUG_ON_FOLIO(folio_test_large(folio), folio);
+	VM_BUG_ON_FOLIO(folio_mapped(folio), folio);
+	mapping_set_update(&xas, mapping);
+
+	xas_lock_irq(&xas);
+	VM_BUG_ON_FOLIO(xas_load(&xas) != folio, folio);
+	/*
+	 * Who changes blocks increments i_dio_count or sets S_SWAPFILE, then
+	 * looks at AS_HOME, which was set before we came here, and if it sees
+	 * that takes this lock.  So we see the one or are seen.
+	 */
+	smp_mb();
+	ok = !atomic_read(&mapping->host->i_dio_count) &&
+	     !IS_SWAPFILE(mapping->host) && may(data);
+	if (ok && donate) {
+		xas_store(&xas, alias);
+		xas_init_marks(&xas);
+		mapping->nrpages--;
+	} else if (ok) {
+		__filemap_remove_folio(folio, alias);
+	}
+	xas_unlock_irq(&xas);
+	if (!ok)
+		return false;
+
+	page_cache_count(PAGE_CACHE_NR_ALIAS, 1);
+	if (donate) {
+		page_cache_count(PAGE_CACHE_NR_HOME, 1);
+		count_vm_event(PAGE_CACHE_DONATE);
+		return true;
+	}
+	count_vm_event(PAGE_CACHE_ATTACH);
+	free_folio = mapping->a_ops->free_folio;
+	if (free_folio)
+		free_folio(folio);
+	folio_put(folio);
+	return true;
+}
+
+/**
+ * page_cache_slot_clear_alias - Empty a slot that holds an alias.
+ * @mapping: The file's mapping.
+ * @index: The slot.
+ * @alias: What must be in it.
+ *
+ * Context: The home folio is locked.
+ * Return: %false if something else is in the slot.
+ */
+bool page_cache_slot_clear_alias(struct address_space *mapping, pgoff_t index,
+				 void *alias)
+{
+	XA_STATE(xas, &mapping->i_pages, index);
+	bool ok;
+
+	/*
+	 * Reclaim asks for every slot that may hold the alias.  If this one
+	 * does, it cannot have been stored just now: our caller has either the
+	 * fragments mutex, under which that happens, or has seen it.
+	 */
+	if (xa_load(&mapping->i_pages, index) != alias)
+		return false;
+
+	mapping_set_update(&xas, mapping);
+	spin_lock(&mapping->host->i_lock);
+	xas_lock_irq(&xas);
+	ok = xas_load(&xas) == alias;
+	if (ok)
+		xas_store(&xas, NULL);
+	xas_unlock_irq(&xas);
+	/* The last alias may have been what kept the inode off the LRU. */
+	if (ok && mapping_shrinkable(mapping))
+		inode_lru_list_add(mapping->host);
+	spin_unlock(&mapping->host->i_lock);
+
+	if (ok)
+		page_cache_count(PAGE_CACHE_NR_ALIAS, -1);
+	return ok;
+}
+
+/**
+ * page_cache_slot_to_folio - Give a file a folio of its own for an alias.
+ * @mapping: The file's mapping.
+ * @index: The slot.
+ * @alias: What must be in it.
+ * @folio: A locked order-0 folio, charged, in no mapping yet.
+ *
+ * There is no moment at which the slot is empty: who looks it up finds the home
+ * folio or this one.
+ *
+ * Context: The home folio is locked.
+ * Return: %false if something else is in the slot; the folio is as before.
+ */
+bool page_cache_slot_to_folio(struct address_space *mapping, pgoff_t index,
+			      void *alias, struct folio *folio)
+{
+	XA_STATE(xas, &mapping->i_pages, index);
+	bool ok;
+
+	VM_BUG_ON_FOLIO(!folio_test_locked(folio), folio);
+	VM_BUG_ON_FOLIO(folio_test_large(folio), folio);
+	mapping_set_update(&xas, mapping);
+
+	folio_get(folio);
+	folio->mapping = mapping;
+	folio->index = index;
+
+	xas_lock_irq(&xas);
+	ok = xas_load(&xas) == alias;
+	if (ok) {
+		xas_store(&xas, folio);
+		mapping->nrpages++;
+		lruvec_stat_add_folio(folio, NR_FILE_PAGES);
+	}
+	xas_unlock_irq(&xas);
+
+	if (!ok) {
+		folio->mapping = NULL;
+		folio_put(folio);
+		return false;
+	}
+	page_cache_count(PAGE_CACHE_NR_ALIAS, -1);
+	count_vm_event(PAGE_CACHE_BREAK);
+	folio_add_lru(folio);
+	return true;
+}
+
+/**
+ * page_cache_alloc_folio - Allocate a folio for page_cache_slot_to_folio().
+ * @mapping: The file's mapping.
+ * @gfp: How to allocate and charge.
+ *
+ * Return: A locked order-0 folio charged to the caller's memcg, or %NULL.
+ */
+struct folio *page_cache_alloc_folio(struct address_space *mapping, gfp_t gfp)
+{
+	struct folio *folio = filemap_alloc_folio(gfp, 0, NULL);
+
+	if (!folio)
+		return NULL;
+	if (mem_cgroup_charge(folio, NULL, gfp)) {
+		folio_put(folio);
+		return NULL;
+	}
+	__folio_set_locked(folio);
+	return folio;
+}
+
+/**
+ * page_cache_range_has_alias - Is there an alias in a range of a file?
+ * @mapping: The file's mapping.
+ * @first: First index, in pages.
+ * @last: Last index, in pages, inclusive.
+ */
+bool page_cache_range_has_alias(struct address_space *mapping, pgoff_t first,
+				pgoff_t last)
+{
+	XA_STATE(xas, &mapping->i_pages, first);
+	bool found = false;
+	void *entry;
+
+	rcu_read_lock();
+	xas_for_each(&xas, entry, last) {
+		if (xas_retry(&xas, entry))
+			continue;
+		found = page_cache_entry_is_alias(entry);
+		if (found)
+			break;
+	}
+	rcu_read_unlock();
+	return found;
+}
+
+/**
+ * page_cache_get_alias - Look up the home folio that a slot names.
+ * @mapping: The file's mapping.
+ * @index: The slot.
+ * @aliasp: The entry found.
+ *
+ * Return: The home folio with a reference, or %NULL if there is no alias.
+ */
+struct folio *page_cache_get_alias(struct address_space *mapping,
+				   pgoff_t index, void **aliasp)
+{
+	XA_STATE(xas, &mapping->i_pages, index);
+	struct folio *folio = NULL;
+	void *entry;
+
+	rcu_read_lock();
+	for (;;) {
+		xas_reset(&xas);
+		entry = xas_load(&xas);
+		if (xas_retry(&xas, entry))
+			continue;
+		if (!page_cache_entry_is_alias(entry))
+			break;
+		folio = page_cache_alias_get_folio(entry);
+		if (!folio)
+			continue;
+		if (likely(entry == xas_reload(&xas)))
+			break;
+		folio_put(folio);
+		folio = NULL;
+	}
+	rcu_read_unlock();
+
+	*aliasp = entry;
+	return folio;
+}
+
+/* See filemap_drop_aliases(). */
+bool __filemap_drop_aliases(struct address_space *mapping, pgoff_t first,
+			    pgoff_t last, bool nowait)
+{
+	XA_STATE(xas, &mapping->i_pages, first);
+	bool all = true;
+	pgoff_t index;
+	void *entry;
+
+	rcu_read_lock();
+	xas_for_each(&xas, entry, last) {
+		if (xas_retry(&xas, entry))
+			continue;
+		if (!page_cache_entry_is_alias(entry))
+			continue;
+		index = xas.xa_index;	/* xas_pause() moves on */
+		xas_pause(&xas);
+		rcu_read_unlock();
+		if (page_cache_home_drop(mapping, index, nowait, false) < 0)
+			all = false;
+		cond_resched();
+		rcu_read_lock();
+	}
+	rcu_read_unlock();
+	return all;
+}
+
+/* See filemap_begin_direct_write(). */
+bool __filemap_begin_direct_write(struct address_space *mapping,
+				  pgoff_t first, pgoff_t last, bool nowait)
+{
+	/*
+	 * Whoever was adding an alias without having seen our i_dio_count is
+	 * done when we get this lock, and found by the walk.
+	 */
+	xa_lock_irq(&mapping->i_pages);
+	xa_unlock_irq(&mapping->i_pages);
+	return __filemap_drop_aliases(mapping, first, last, nowait);
+}
+
+/*
+ * Whoever found the inode on its superblock's list (drop_caches) may be the one
+ * who puts the last reference, so the home goes with the inode.
+ */
+static void home_evict_inode(struct inode *inode)
+{
+	struct page_cache_home *home = inode->i_private;
+
+	truncate_inode_pages_final(&inode->i_data);
+	clear_inode(inode);
+	page_cache_home_free(home);
+}
+
+static const struct super_operations home_super_ops = {
+	.statfs		= simple_statfs,
+	.drop_inode	= inode_just_drop,
+	.evict_inode	= home_evict_inode,
+};
+
+static int home_init_fs_context(struct fs_context *fc)
+{
+	struct pseudo_fs_context *ctx = init_pseudo(fc, PAGE_CACHE_HOME_MAGIC);
+
+	if (!ctx)
+		return -ENOMEM;
+	ctx->ops = &home_super_ops;
+	return 0;
+}
+
+static struct file_system_type home_fs_type = {
+	.name			= "page_cache_home",
+	.init_fs_context	= home_init_fs_context,
+	.kill_sb		= kill_anon_super,
+};
+
+static int __init page_cache_home_init(void)
+{
+	home_mnt = kern_mount(&home_fs_type);
+	if (IS_ERR(home_mnt))
+		panic("page cache homes: cannot mount the inodes' file system");
+	return 0;
+}
+fs_initcall(page_cache_home_init);

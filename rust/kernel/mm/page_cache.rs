@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The tagged page cache.
+//!
+//! A slot of a file's page cache holds a folio that belongs to the file, or a *tagged entry* that
+//! says what else there is: that the page was evicted, that its data is in a page frame which
+//! belongs to somebody else, that there are several copies of it, or that somebody has it for
+//! himself.
+//!
+//! There is one type for each level of access:
+//!
+//! - [`Entry`] is what was read from a slot. It is a plain value: it names things and keeps none
+//!   of them alive.
+//! - [`Folio`] is a folio that somebody holds a reference to, and [`ARef<Folio>`] is such a
+//!   reference.
+//! - [`LockedFolio`] is a folio that is locked until the value is dropped.
+//!
+//! Nothing in here is for shmem, which keeps swap entries in its slots.
+//!
+//! C header: [`include/linux/page_cache_entry.h`](srctree/include/linux/page_cache_entry.h)
+//!
+//! [`ARef<Folio>`]: crate::sync::aref::ARef
+
+pub mod entry;
+pub use entry::Entry;
+
+#[cfg(CONFIG_PAGE_CACHE_SHARE)]
+mod fragment;
+
+#[cfg(CONFIG_PAGE_CACHE_SHARE)]
+mod home;
+
+pub mod folio;
+pub use folio::{
+    Folio,
+    LockedFolio, //
+};

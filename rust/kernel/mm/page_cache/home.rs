@@ -1,0 +1,821 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Homes: where the cached data of blocks lives that several files share.
+//!
+//! A home is an address space per block device, whose folios are indexed by device page. A file
+//! has no folio for such a page, but an *alias* in its slot, which names the page frame.
+//!
+//! # Lock order
+//!
+//! 1. folio lock of a folio in a file,
+//! 2. folio lock of a folio in the home,
+//! 3. [`Home::fragments`],
+//! 4. `i_lock` and then `i_pages` lock of a file.
+//!
+//! The `i_pages` lock of the home nests in 2. It is not held together with 3 or 4. Nothing is
+//! allocated under 3, because reclaim takes it, with a home's folio locked.
+//!
+//! [`Home::purge`] takes 2 while it holds the lock of the folio that a reader offers, which is 1.
+//! It only tries, because the home's folio may be one that this same reader has offered before and
+//! has not yet submitted the read of.
+//!
+//! # States of a home folio
+//!
+//! Its alias count is how many slots of files name it.
+//!
+//! - *Arriving.* The folio is in the home's tree, locked, and still says that it is the file's. The
+//!   count is zero, so that nobody can attach to it.
+//! - *Live.* The count is at least one. The folio stays in the home.
+//! - *Dead.* The count is zero, and never becomes anything else. Who brings it there, with the
+//!   folio locked, takes the folio out of the home; where reclaim cannot, because somebody has a
+//!   reference, the folio stays until it is reclaimed or [`Home::purge`] finds it.
+//!
+//! # Who may change the count
+//!
+//! - *Donate* makes it one, with the folio locked, in the `i_pages` critical section that puts the
+//!   first alias in place.
+//! - *Attach* increments it unless it is zero, in the `i_pages` critical section that puts the
+//!   alias in place, and with [`Home::fragments`] held. It does not need the folio's lock, so that
+//!   nobody waits for a read that another file started.
+//! - *Drop*, *break* and *release* decrement it by one for each alias that they remove, with the
+//!   folio locked.
+//!
+//! A slot is made an alias only while the file maps it to the device page of the folio: the file
+//! system is asked in that same critical section. Whoever is about to change that removes the
+//! alias first, and keeps new ones out, by the `invalidate_lock` or, for direct I/O, by
+//! `i_dio_count`. So while the count is not zero, some file has owned the block without a gap
+//! since it was read, and nobody can have written to it in place: home data is never stale.
+//!
+//! C header: [`include/linux/page_cache_home.h`](srctree/include/linux/page_cache_home.h)
+
+use super::{
+    fragment::{
+        Fragments,
+        Run,
+        Spare, //
+    },
+    Entry,
+    Folio,
+    LockedFolio, //
+};
+use crate::{
+    alloc::flags::{
+        GFP_KERNEL,
+        GFP_KERNEL_ACCOUNT,
+        __GFP_NOWARN, //
+    },
+    bindings,
+    error::to_result,
+    ffi::{
+        c_int,
+        c_void, //
+    },
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::{
+            Acquire,
+            Atomic,
+            Full,
+            Relaxed,
+            Release, //
+        },
+        new_mutex,
+        Mutex, //
+    }, //
+};
+use core::{
+    ptr::{
+        self,
+        NonNull, //
+    }, //
+};
+
+/// What became of a folio that a reader offered.
+enum Outcome {
+    /// It stays the file's own.
+    Private,
+    /// It is the home's, locked, and the caller reads it.
+    Donated,
+    /// The home had the data; the folio is gone.
+    Attached,
+    /// Something changed meanwhile.
+    LookAgain,
+}
+
+/// How many aliases there are to a folio; see the states of a home folio above.
+struct AliasCount<'a>(&'a Atomic<usize>);
+
+impl<'a> AliasCount<'a> {
+    /// More than that are not given out: reclaim visits all of them, with a mutex held.
+    const MAX: usize = 1 << 16;
+
+    /// The count of a folio that is a home's or about to become one's.
+    fn of(folio: &'a Folio) -> Self {
+        // SAFETY: The folio exists, as there is a reference to it. Folios of a home use this word
+        // for nothing but the count, and all accesses to that are through this type. (An arriving
+        // folio is locked, and its file system has not yet put anything there.)
+        Self(unsafe { Atomic::from_ptr(bindings::page_cache_alias_count(folio.as_ptr())) })
+    }
+
+    fn is_zero(&self) -> bool {
+        self.0.load(Acquire) == 0
+    }
+
+    /// Arriving to live. Publishes what was written to the folio before.
+    fn first(&self) {
+        self.0.store(1, Release);
+    }
+
+    /// Live stays live; says `false` if the folio is not, or has aliases enough.
+    fn inc_unless_zero(&self) -> bool {
+        let mut old = self.0.load(Relaxed);
+        while old != 0 && old < Self::MAX {
+            match self.0.cmpxchg(old, old + 1, Full) {
+                Ok(_) => return true,
+                Err(now) => old = now,
+            }
+        }
+        false
+    }
+
+    /// Takes away one; says `true` if that was the last.
+    fn dec(&self) -> bool {
+        let old = self.0.fetch_sub(1, Full);
+        debug_assert!(old != 0);
+        old == 1
+    }
+}
+
+/// What [`Home::attach`] and [`Home::donate`] check inside the critical section.
+struct Check<'a> {
+    extent: &'a bindings::page_cache_extent,
+    home: *mut bindings::address_space,
+    folio: &'a Folio,
+    dead: bool,
+}
+
+impl Check<'_> {
+    fn file_maps_it(&self) -> bool {
+        match self.extent.valid {
+            // SAFETY: The file system gave us the function and its argument for the time of the
+            // call to `populate`, and it is called as it was promised: with the lock held.
+            Some(valid) => unsafe { valid(self.extent.data) },
+            None => true,
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `data` must point to a `Check` that nobody else uses.
+    unsafe extern "C" fn may_attach(data: *mut c_void) -> bool {
+        // SAFETY: By the safety requirements.
+        let check = unsafe { &mut *data.cast::<Check<'_>>() };
+        if !check.file_maps_it() {
+            return false;
+        }
+        let count = AliasCount::of(check.folio);
+        let attached = count.inc_unless_zero();
+        check.dead = !attached && count.is_zero();
+        attached
+    }
+
+    /// # Safety
+    ///
+    /// `data` must point to a `Check` that nobody else uses, of a folio that is locked.
+    unsafe extern "C" fn may_donate(data: *mut c_void) -> bool {
+        // SAFETY: By the safety requirements.
+        let check = unsafe { &mut *data.cast::<Check<'_>>() };
+        if !check.file_maps_it() {
+            return false;
+        }
+        // SAFETY: The folio is locked and in the home's tree. Who finds it by the file's slot at
+        // this moment takes its lock and sees that it is not the file's any more.
+        unsafe {
+            bindings::page_cache_set_home(check.folio.as_ptr(), check.home, check.extent.home_index)
+        };
+        AliasCount::of(check.folio).first();
+        true
+    }
+}
+
+/// The cached data of the blocks of one device.
+///
+/// # Invariants
+///
+/// - `mapping` is that of `inode`, which owns the home: it frees it when it is evicted.
+/// - Every alias to a folio of this home lies in one of `fragments`, and the address spaces that
+///   fragments name exist.
+#[pin_data]
+struct Home {
+    bdev: *const bindings::block_device,
+    inode: NonNull<bindings::inode>,
+    mapping: *mut bindings::address_space,
+    enabled: Atomic<bool>,
+    #[pin]
+    fragments: Mutex<Fragments>,
+}
+
+// SAFETY: The pointers name objects that have locks of their own, and do not change.
+unsafe impl Send for Home {}
+// SAFETY: As above; everything else is `Sync`.
+unsafe impl Sync for Home {}
+
+impl Home {
+    fn new(bdev: *const bindings::block_device) -> Result<Pin<KBox<Self>>> {
+        // SAFETY: May be called from a context that may sleep, which the mount of a file system is.
+        let inode = NonNull::new(unsafe { bindings::page_cache_home_inode() }).ok_or(ENOMEM)?;
+        // SAFETY: We have a reference to the inode.
+        let mapping = unsafe { (*inode.as_ptr()).i_mapping };
+        let home = KBox::pin_init(
+            pin_init!(Self {
+                bdev,
+                inode,
+                mapping,
+                enabled: Atomic::new(true),
+                fragments <- new_mutex!(Fragments::new(), "page_cache_home::fragments"),
+            }),
+            GFP_KERNEL,
+        )
+        .inspect_err(|_| {
+            // SAFETY: Nobody else knows of the inode; we give up our reference.
+            unsafe { bindings::iput(inode.as_ptr()) }
+        })?;
+        let address: *const Self = &*home;
+        // SAFETY: There is no folio in the mapping yet, so nobody reads this.
+        unsafe { (*inode.as_ptr()).i_private = address.cast_mut().cast() };
+        Ok(home)
+    }
+
+    /// Offers a folio to the home, see `enum page_cache_populate`.
+    fn populate(
+        &self,
+        mapping: *mut bindings::address_space,
+        folio: &Folio,
+        extent: &bindings::page_cache_extent,
+    ) -> Outcome {
+        // A folio that is to be dropped when it was read is not for sharing.
+        //
+        // SAFETY: The folio exists.
+        if !self.enabled.load(Relaxed) || unsafe { bindings::folio_test_dropbehind(folio.as_ptr()) }
+        {
+            return Outcome::Private;
+        }
+        // Twice, as what was in the way the first time may have been a dead folio.
+        for _ in 0..2 {
+            let outcome = match self.lookup(extent.home_index) {
+                Some(found) => self.attach(mapping, folio, &found, extent),
+                None => self.donate(mapping, folio, extent),
+            };
+            if !matches!(outcome, Outcome::LookAgain) {
+                return outcome;
+            }
+        }
+        Outcome::Private
+    }
+
+    /// The home's folio of a device page, in whatever state.
+    fn lookup(&self, index: usize) -> Option<ARef<Folio>> {
+        // SAFETY: The mapping exists by the type invariants.
+        let raw = unsafe { bindings::filemap_get_entry(self.mapping, index) };
+        match Entry::from_raw(raw) {
+            Entry::Folio(folio) => {
+                // SAFETY: The look-up took a reference, which is ours. With it, the folio cannot
+                // be frozen, so it cannot leave the home to become something else's.
+                NonNull::new(folio.as_ptr()).map(|folio| unsafe { ARef::from_raw(folio.cast()) })
+            }
+            _ => None,
+        }
+    }
+
+    /// Runs `f` with the fragments locked and the slot of `folio` covered.
+    fn with_cover(
+        &self,
+        mapping: *mut bindings::address_space,
+        folio: &Folio,
+        extent: &bindings::page_cache_extent,
+        f: impl FnOnce() -> bool,
+    ) -> bool {
+        // SAFETY: The folio exists, is locked by our caller and in a slot of the file.
+        let index = unsafe { bindings::page_cache_folio_index(folio.as_ptr()) };
+        let run = Run {
+            file: mapping as usize,
+            index,
+            home: extent.home_index,
+            first: extent.first,
+            last: extent.last,
+        };
+        let mut spare = Spare::default();
+        loop {
+            let mut fragments = self.fragments.lock();
+            let before = fragments.len();
+            if let Ok(()) = fragments.cover(&run, &mut spare) {
+                count_fragments(before, fragments.len());
+                return f();
+            }
+            drop(fragments);
+            // The caller is a reader in `memalloc_nofs_save()`.
+            if spare.fill(GFP_KERNEL_ACCOUNT | __GFP_NOWARN).is_err() {
+                return false;
+            }
+        }
+    }
+
+    /// Lets a file share `found`, and removes the folio that it has.
+    fn attach(
+        &self,
+        mapping: *mut bindings::address_space,
+        folio: &Folio,
+        found: &ARef<Folio>,
+        extent: &bindings::page_cache_extent,
+    ) -> Outcome {
+        let mut check = Check {
+            extent,
+            home: self.mapping,
+            folio: found,
+            dead: false,
+        };
+        let Some(alias) = Entry::alias(found.pfn()) else {
+            return Outcome::Private;
+        };
+        // SAFETY: The folio exists.
+        let index = unsafe { bindings::page_cache_folio_index(folio.as_ptr()) };
+        // The cache's reference goes, and nobody else need have one.
+        let folio: ARef<Folio> = folio.into();
+        let attached = self.with_cover(mapping, &folio, extent, || {
+            // SAFETY: `folio` is locked and in this slot; `check` outlives the call.
+            unsafe {
+                bindings::page_cache_slot_to_alias(
+                    mapping,
+                    index,
+                    folio.as_ptr(),
+                    alias.into_raw(),
+                    false,
+                    Some(Check::may_attach),
+                    ptr::from_mut(&mut check).cast(),
+                )
+            }
+        });
+        if !attached {
+            return if check.dead {
+                self.purge(found)
+            } else {
+                Outcome::Private
+            };
+        }
+        // SAFETY: Both folios exist.
+        unsafe { bindings::page_cache_move_readahead(folio.as_ptr(), found.as_ptr()) };
+        // SAFETY: The caller locked the folio and leaves it to us.
+        drop(unsafe { LockedFolio::from_locked(&folio) });
+        Outcome::Attached
+    }
+
+    /// Makes a file's folio the home's.
+    fn donate(
+        &self,
+        mapping: *mut bindings::address_space,
+        folio: &Folio,
+        extent: &bindings::page_cache_extent,
+    ) -> Outcome {
+        let Some(alias) = Entry::alias(folio.pfn()) else {
+            return Outcome::Private;
+        };
+        if !AliasCount::of(folio).is_zero() {
+            return Outcome::Private;
+        }
+        let mut shadow = ptr::null_mut();
+        // SAFETY: The folio is locked, order 0, and arriving: its count is zero.
+        match to_result(unsafe {
+            bindings::page_cache_home_insert(
+                self.mapping,
+                folio.as_ptr(),
+                extent.home_index,
+                GFP_KERNEL.as_raw(),
+                &mut shadow,
+            )
+        }) {
+            Ok(()) => (),
+            Err(EEXIST) => return Outcome::LookAgain,
+            Err(_) => return Outcome::Private,
+        }
+        // SAFETY: The folio exists.
+        let index = unsafe { bindings::page_cache_folio_index(folio.as_ptr()) };
+        let mut check = Check {
+            extent,
+            home: self.mapping,
+            folio,
+            dead: false,
+        };
+        let donated = self.with_cover(mapping, folio, extent, || {
+            // SAFETY: `folio` is locked and in this slot; `check` outlives the call.
+            unsafe {
+                bindings::page_cache_slot_to_alias(
+                    mapping,
+                    index,
+                    folio.as_ptr(),
+                    alias.into_raw(),
+                    true,
+                    Some(Check::may_donate),
+                    ptr::from_mut(&mut check).cast(),
+                )
+            }
+        });
+        if donated {
+            return Outcome::Donated;
+        }
+        // SAFETY: The folio is still locked and still arriving: nobody can attach to it.
+        unsafe {
+            bindings::page_cache_home_undo_insert(
+                self.mapping,
+                extent.home_index,
+                folio.as_ptr(),
+                shadow,
+            )
+        };
+        Outcome::Private
+    }
+
+    /// Removes a dead folio that is in a reader's way.
+    fn purge(&self, found: &Folio) -> Outcome {
+        // See the lock order for why it is not waited for. Who has it locked is reclaim, or a
+        // reader whose folio has not quite arrived.
+        match found.try_lock() {
+            Some(locked) => {
+                // SAFETY: The folio is locked.
+                let mapping = unsafe { bindings::page_cache_folio_mapping(found.as_ptr()) };
+                if ptr::eq(mapping, self.mapping) && AliasCount::of(found).is_zero() {
+                    remove_dead(&locked);
+                }
+                Outcome::LookAgain
+            }
+            None => Outcome::Private,
+        }
+    }
+
+    /// Removes all aliases to a folio, so that it is dead. Says `false` if it cannot now.
+    fn release(&self, folio: &Folio, nowait: bool) -> bool {
+        let count = AliasCount::of(folio);
+        if count.is_zero() {
+            return true;
+        }
+        let Some(alias) = Entry::alias(folio.pfn()) else {
+            return false;
+        };
+        let fragments = if nowait {
+            match self.fragments.try_lock() {
+                Some(guard) => guard,
+                None => return false,
+            }
+        } else {
+            self.fragments.lock()
+        };
+        // SAFETY: Our caller has locked the folio, which is this home's.
+        let index = unsafe { bindings::page_cache_folio_index(folio.as_ptr()) };
+        fragments.for_each(index, |file, index| {
+            let mapping = file as *mut bindings::address_space;
+            // SAFETY: By the type invariants the mapping exists: it is removed from the fragments
+            // before its inode is freed, and we hold their lock.
+            if !unsafe { bindings::page_cache_slot_clear_alias(mapping, index, alias.into_raw()) } {
+                return true;
+            }
+            // SAFETY: May be called from any context.
+            unsafe { bindings::count_vm_event(bindings::vm_event_item_PAGE_CACHE_RECLAIM) };
+            !count.dec()
+        });
+        // Nobody could attach, and nobody else removes aliases of a folio that we have locked.
+        count.is_zero()
+    }
+
+    /// Gives up the fragments of a range of a file, if there are no aliases in it.
+    fn forget(&self, mapping: *mut bindings::address_space, first: usize, last: usize) {
+        let mut fragments = self.fragments.lock();
+        // SAFETY: The caller has the mapping. While we hold the lock no aliases are added.
+        if unsafe { bindings::page_cache_range_has_alias(mapping, first, last) } {
+            // When all is forgotten, the inode is going.
+            crate::warn_on!(first == 0 && last == usize::MAX);
+            return;
+        }
+        let before = fragments.len();
+        fragments.forget(mapping as usize, first, last);
+        count_fragments(before, fragments.len());
+    }
+
+    fn set_enabled(&self, enabled: bool) {
+        self.enabled.store(enabled, Relaxed);
+        if !enabled {
+            // SAFETY: The mapping exists by the type invariants.
+            unsafe { bindings::invalidate_mapping_pages(self.mapping, 0, usize::MAX) };
+        }
+    }
+}
+
+fn count_fragments(before: usize, after: usize) {
+    if before != after {
+        // SAFETY: May be called from any context.
+        unsafe {
+            bindings::page_cache_count(
+                bindings::page_cache_count_PAGE_CACHE_NR_FRAGMENT,
+                after as isize - before as isize,
+            )
+        };
+    }
+}
+
+/// Takes a folio without aliases out of its home.
+fn remove_dead(folio: &LockedFolio<'_>) {
+    // SAFETY: The folio is locked, in a home, and we have a reference.
+    unsafe { bindings::filemap_remove_folio(folio.as_ptr()) };
+}
+
+/// Takes note that one of the aliases of a folio is gone.
+fn put_alias(folio: &LockedFolio<'_>) {
+    if AliasCount::of(folio).dec() {
+        remove_dead(folio);
+    }
+}
+
+/// The home folio that a slot of a file names, and the alias itself.
+///
+/// # Safety
+///
+/// `mapping` must be that of an inode that the caller keeps.
+unsafe fn get_alias(
+    mapping: *mut bindings::address_space,
+    index: usize,
+) -> Option<(ARef<Folio>, *mut c_void)> {
+    let mut alias = ptr::null_mut();
+    // SAFETY: By the safety requirements.
+    let folio = unsafe { bindings::page_cache_get_alias(mapping, index, &mut alias) };
+    // SAFETY: The look-up took a reference, which is ours.
+    NonNull::new(folio).map(|folio| (unsafe { ARef::from_raw(folio.cast()) }, alias))
+}
+
+/// Removes the alias in a slot, if there is one; with `failed` only if its folio was not read.
+/// Says whether it removed one.
+///
+/// # Safety
+///
+/// `mapping` must be that of an inode that the caller keeps.
+unsafe fn drop_alias(
+    mapping: *mut bindings::address_space,
+    index: usize,
+    nowait: bool,
+    failed: bool,
+) -> Result<bool> {
+    // SAFETY: By the safety requirements.
+    while let Some((folio, alias)) = unsafe { get_alias(mapping, index) } {
+        // SAFETY: The folio exists.
+        let uptodate = || unsafe { bindings::folio_test_uptodate(folio.as_ptr()) };
+        if failed && uptodate() {
+            return Ok(false);
+        }
+        let locked = if nowait {
+            folio.try_lock().ok_or(EAGAIN)?
+        } else {
+            folio.lock()
+        };
+        if failed && uptodate() {
+            return Ok(false);
+        }
+        // SAFETY: By the safety requirements.
+        if unsafe { bindings::page_cache_slot_clear_alias(mapping, index, alias) } {
+            put_alias(&locked);
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Replaces the alias in a slot by a folio of the file's own, and returns that, locked and with a
+/// reference. `None` means that there is no alias.
+///
+/// The new folio has the data if the home has; else the file reads it.
+///
+/// # Safety
+///
+/// `mapping` must be that of an inode that the caller keeps.
+unsafe fn break_alias(
+    mapping: *mut bindings::address_space,
+    index: usize,
+    nowait: bool,
+    gfp: bindings::gfp_t,
+) -> Result<Option<ARef<Folio>>> {
+    // SAFETY: By the safety requirements.
+    let Some((home_folio, alias)) = (unsafe { get_alias(mapping, index) }) else {
+        return Ok(None);
+    };
+    // SAFETY: By the safety requirements.
+    let folio = NonNull::new(unsafe { bindings::page_cache_alloc_folio(mapping, gfp) })
+        .ok_or(if nowait { EAGAIN } else { ENOMEM })?;
+    // SAFETY: The allocation came with a reference, which is ours.
+    let folio: ARef<Folio> = unsafe { ARef::from_raw(folio.cast()) };
+    // SAFETY: It came locked, and nobody else knows of it.
+    let own = unsafe { LockedFolio::from_locked(&folio) };
+
+    let locked = if nowait {
+        home_folio.try_lock().ok_or(EAGAIN)?
+    } else {
+        home_folio.lock()
+    };
+    // SAFETY: Both folios exist, are locked and of one page; nobody writes to a home's folio, and
+    // nobody sees the new one yet.
+    unsafe {
+        if bindings::folio_test_uptodate(home_folio.as_ptr()) {
+            bindings::folio_copy(folio.as_ptr(), home_folio.as_ptr());
+            bindings::folio_mark_uptodate(folio.as_ptr());
+        }
+    }
+    // SAFETY: As above; the new folio is in no mapping.
+    if !unsafe { bindings::page_cache_slot_to_folio(mapping, index, alias, folio.as_ptr()) } {
+        return Ok(None);
+    }
+    put_alias(&locked);
+    own.into_locked();
+    Ok(Some(folio))
+}
+
+/// Makes the home of a block device; the C caller owns it.
+///
+/// # Safety
+///
+/// `bdev` must outlive the home. It is compared only.
+#[export]
+unsafe extern "C" fn page_cache_home_create(
+    bdev: *mut bindings::block_device,
+) -> *mut bindings::page_cache_home {
+    match Home::new(bdev) {
+        // SAFETY: It is treated as pinned: C knows the address only.
+        Ok(home) => KBox::into_raw(unsafe { Pin::into_inner_unchecked(home) }).cast(),
+        Err(err) => err.to_ptr(),
+    }
+}
+
+/// Gives up a home when all files that used it are gone.
+///
+/// # Safety
+///
+/// `home` must be null or from [`page_cache_home_create`], and not be used any more.
+#[export]
+unsafe extern "C" fn page_cache_home_destroy(home: *mut bindings::page_cache_home) {
+    if home.is_null() {
+        return;
+    }
+    // SAFETY: By the safety requirements, and as our reference keeps the inode, it exists.
+    let home = unsafe { &*home.cast::<Home>() };
+    // The files are gone, so are their aliases and fragments: what is left is dead.
+    crate::warn_on!(home.fragments.lock().len() != 0);
+    let inode = home.inode.as_ptr();
+    // SAFETY: We give up our reference, with which the home may go, and do not use that any more.
+    unsafe { bindings::iput(inode) };
+}
+
+/// Frees a home.
+///
+/// # Safety
+///
+/// `home` must be null or from [`page_cache_home_create`]; its inode is evicted and has no folios.
+#[export]
+unsafe extern "C" fn page_cache_home_free(home: *mut bindings::page_cache_home) {
+    if !home.is_null() {
+        // SAFETY: By the safety requirements nobody else knows of it.
+        drop(unsafe { KBox::from_raw(home.cast::<Home>()) });
+    }
+}
+
+/// Lets files use the home, or not. When not, what it holds is given up as far as possible.
+///
+/// # Safety
+///
+/// `home` must be from [`page_cache_home_create`].
+#[export]
+unsafe extern "C" fn page_cache_home_set_enabled(
+    home: *mut bindings::page_cache_home,
+    enabled: bool,
+) {
+    // SAFETY: By the safety requirements.
+    unsafe { &*home.cast::<Home>() }.set_enabled(enabled);
+}
+
+/// May files use the home?
+///
+/// # Safety
+///
+/// `home` must be from [`page_cache_home_create`].
+#[export]
+unsafe extern "C" fn page_cache_home_enabled(home: *const bindings::page_cache_home) -> bool {
+    // SAFETY: By the safety requirements.
+    unsafe { &*home.cast::<Home>() }.enabled.load(Relaxed)
+}
+
+/// The block device whose pages the home holds.
+///
+/// # Safety
+///
+/// `home` must be from [`page_cache_home_create`].
+#[export]
+unsafe extern "C" fn page_cache_home_bdev(
+    home: *const bindings::page_cache_home,
+) -> *const bindings::block_device {
+    // SAFETY: By the safety requirements.
+    unsafe { &*home.cast::<Home>() }.bdev
+}
+
+/// Offers a folio that a file is about to read to the home, see `enum page_cache_populate`.
+///
+/// # Safety
+///
+/// `folio` must be a locked, clean, unmapped order-0 folio without private data in `mapping`, whose
+/// `invalidate_lock` is held; its data is that of page `extent.home_index` of the home's device.
+#[export]
+unsafe extern "C" fn page_cache_home_populate(
+    home: *mut bindings::page_cache_home,
+    mapping: *mut bindings::address_space,
+    folio: *mut bindings::folio,
+    extent: *const bindings::page_cache_extent,
+) -> bindings::page_cache_populate {
+    // SAFETY: By the safety requirements.
+    let (home, folio, extent) =
+        unsafe { (&*home.cast::<Home>(), Folio::from_raw(folio), &*extent) };
+    match home.populate(mapping, folio, extent) {
+        Outcome::Attached => bindings::page_cache_populate_PAGE_CACHE_ATTACHED,
+        Outcome::Donated => bindings::page_cache_populate_PAGE_CACHE_DONATED,
+        Outcome::Private | Outcome::LookAgain => bindings::page_cache_populate_PAGE_CACHE_PRIVATE,
+    }
+}
+
+/// Removes the alias in a slot of a file; with `failed` only one whose folio could not be read.
+///
+/// Returns 1 if it removed one, 0 if there was none, or `-EAGAIN` if `nowait` and the home's folio
+/// is locked.
+///
+/// # Safety
+///
+/// `mapping` must be that of an inode that the caller keeps.
+#[export]
+unsafe extern "C" fn page_cache_home_drop(
+    mapping: *mut bindings::address_space,
+    index: usize,
+    nowait: bool,
+    failed: bool,
+) -> c_int {
+    // SAFETY: By the safety requirements.
+    match unsafe { drop_alias(mapping, index, nowait, failed) } {
+        Ok(dropped) => dropped.into(),
+        Err(err) => err.to_errno(),
+    }
+}
+
+/// Gives a file a folio of its own where it has an alias.
+///
+/// Returns the folio, locked and with a reference, null if there is no alias (any more), or an
+/// error pointer: `-ENOMEM`, or `-EAGAIN` if `nowait`.
+///
+/// # Safety
+///
+/// `mapping` must be that of an inode that the caller keeps.
+#[export]
+unsafe extern "C" fn page_cache_home_break(
+    mapping: *mut bindings::address_space,
+    index: usize,
+    nowait: bool,
+    gfp: bindings::gfp_t,
+) -> *mut bindings::folio {
+    // SAFETY: By the safety requirements.
+    match unsafe { break_alias(mapping, index, nowait, gfp) } {
+        Ok(Some(folio)) => ARef::into_raw(folio).cast().as_ptr(),
+        Ok(None) => ptr::null_mut(),
+        Err(err) => err.to_ptr(),
+    }
+}
+
+/// Takes away the fragments of a range of a file that has no aliases in it.
+///
+/// # Safety
+///
+/// `home` must be the home of `mapping`, whose inode the caller keeps.
+#[export]
+unsafe extern "C" fn page_cache_home_forget(
+    home: *mut bindings::page_cache_home,
+    mapping: *mut bindings::address_space,
+    first: usize,
+    last: usize,
+) {
+    // SAFETY: By the safety requirements.
+    unsafe { &*home.cast::<Home>() }.forget(mapping, first, last);
+}
+
+/// Removes all aliases to a folio of the home. With `nowait` it fails rather than sleeps.
+///
+/// # Safety
+///
+/// `folio` must be locked and in `home`.
+#[export]
+unsafe extern "C" fn page_cache_home_release(
+    home: *mut bindings::page_cache_home,
+    folio: *mut bindings::folio,
+    nowait: bool,
+) -> bool {
+    // SAFETY: By the safety requirements.
+    let (home, folio) = unsafe { (&*home.cast::<Home>(), Folio::from_raw(folio)) };
+    home.release(folio, nowait)
+}

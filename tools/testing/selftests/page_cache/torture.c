@@ -1,0 +1,1522 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Everything at once, at random, from a seed that is printed: several
+ * processes read and change a few files that share blocks, while others drop
+ * caches, reclaim, compact, sync and switch sharing off and on.
+ *
+ * There are two kinds of files and two oracles.
+ *
+ * An exact file has a model of its content in shared memory and a
+ * reader/writer lock.  What changes content holds the lock of that file
+ * exclusively, what only reads, or changes blocks and not content (dedupe,
+ * unshare), holds it shared: readers of one file and of its clones run at the
+ * same time, a clone is made while its source is read.  Each read must give
+ * the bytes of the model.
+ *
+ * A racing file has no lock against readers.  Each of its pages is a cell with
+ * a log of the values written to it (page_cache_common.h): a read may give any
+ * value from the last one that was complete before it began to the last one
+ * that was begun before it ended, and never anything older.
+ *
+ * usage: torture [--seconds N] [--seed N] [--procs N] [--bsize N] [--dir D]
+ */
+#include <getopt.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "kselftest.h"
+#include "page_cache_common.h"
+
+#define EXACT		8		/* exact files */
+#define RACING		3		/* racing files */
+#define MAX_SIZE	KIB(384)	/* of an exact file */
+#define CELLS		24		/* pages of a racing file */
+#define MAX_PROCS	16
+#define HISTORY		40
+#define IO_MAX		KIB(48)		/* of one read or write */
+
+/* What op functions return besides 0 and -errno. */
+#define NOTHING		1		/* did not fit, try another */
+
+struct event {
+	unsigned long long seq;
+	const char	*op;
+	int		proc;
+	int		file;
+	int		other;		/* file, or -1 */
+	size_t		off, len, other_off;
+};
+
+struct history {
+	unsigned long long nr;
+	struct event	ev[HISTORY];
+};
+
+struct exact {
+	pthread_rwlock_t lock;
+	uint32_t	gen;		/* counts unlinks of the path */
+	struct pc_model	*m;
+	struct history	hist;
+};
+
+struct racing {
+	pthread_mutex_t	lock;		/* writers */
+	struct pc_model	*m;		/* for the end */
+	struct pc_cell	cell[CELLS];
+	struct history	hist;
+};
+
+#define MAX_OPS	64
+
+struct shared {
+	int		stop;
+	int		failed;
+	unsigned long long seq;
+	unsigned long long value;
+	unsigned long long count[MAX_OPS];
+	unsigned long long unchecked;
+	unsigned long long collisions;
+	struct exact	exact[EXACT];
+	struct racing	racing[RACING];
+};
+
+/* A process's own view of a file. */
+struct handle {
+	struct pc_file	f;
+	uint32_t	gen;
+	unsigned char	*map;
+};
+
+static struct shared *sh;
+static struct pc_fs fs;
+static char dir[80];
+static char cgroup[256];
+static size_t bsize = 4096;
+static unsigned long long seed;
+static bool own_fs = true;
+
+/* of this process */
+static int me;
+static uint64_t rnd;
+static struct handle exact[EXACT], racing[RACING];
+static unsigned char *buf;
+static struct event now;		/* what it is doing */
+
+static uint64_t below(uint64_t n)
+{
+	return n ? pc_rand(&rnd) % n : 0;
+}
+
+static size_t down(size_t x)
+{
+	return x / bsize * bsize;
+}
+
+static bool stopped(void)
+{
+	return __atomic_load_n(&sh->stop, __ATOMIC_SEQ_CST);
+}
+
+static void add(unsigned long long *counter)
+{
+	__atomic_add_fetch(counter, 1, __ATOMIC_RELAXED);
+}
+
+/* Histories */
+
+static void remember(struct history *h)
+{
+	uint64_t nr = __atomic_fetch_add(&h->nr, 1, __ATOMIC_RELAXED);
+
+	h->ev[nr % HISTORY] = now;
+}
+
+static void say(const struct event *e)
+{
+	pc_log("  op %llu proc %d %s %zu+%zu%s", e->seq, e->proc, e->op,
+	       e->off, e->len, e->other < 0 ? "" : " other:");
+	if (e->other >= 0)
+		pc_log("      file %d at %zu", e->other, e->other_off);
+}
+
+static void tell_history(const char *name, const struct history *h)
+{
+	uint64_t from = h->nr > HISTORY ? h->nr - HISTORY : 0;
+
+	pc_log("last changes of %s, oldest first:", name);
+	for (uint64_t i = from; i < h->nr; i++)
+		say(&h->ev[i % HISTORY]);
+}
+
+/* The first failure of all processes is told, then the others stop. */
+static void fail(const char *kind, int nr, int err)
+{
+	char name[32];
+
+	if (__atomic_exchange_n(&sh->failed, 1, __ATOMIC_SEQ_CST))
+		return;
+	__atomic_store_n(&sh->stop, 1, __ATOMIC_SEQ_CST);
+	pc_log("FAILED: seed %llu, op %llu, process %d: %s on %s%d, offset %zu, length %zu: %s",
+	       seed, now.seq, me, now.op, kind, nr, now.off, now.len,
+	       err == -EILSEQ ? "wrong content" : strerror(-err));
+	snprintf(name, sizeof(name), "%s%d", kind, nr);
+	tell_history(name, *kind == 'e' ? &sh->exact[nr].hist :
+					  &sh->racing[nr].hist);
+	if (now.other >= 0) {
+		snprintf(name, sizeof(name), "%s%d", kind, now.other);
+		tell_history(name, *kind == 'e' ?
+			     &sh->exact[now.other].hist :
+			     &sh->racing[now.other].hist);
+	}
+}
+
+static void on_signal(int sig)
+{
+	/* Not safe in a handler, and better than nothing. */
+	pc_log("seed %llu: signal %d in process %d, op %llu: %s, file %d, %zu+%zu",
+	       seed, sig, me, now.seq, now.op ?: "?", now.file, now.off,
+	       now.len);
+	__atomic_store_n(&sh->failed, 1, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&sh->stop, 1, __ATOMIC_SEQ_CST);
+	_exit(1);
+}
+
+/* Handles */
+
+static void let_go(struct handle *h, size_t len)
+{
+	if (h->map)
+		munmap(h->map, len);
+	h->map = NULL;
+	if (h->f.fd >= 0)
+		close(h->f.fd);
+	h->f.fd = -1;
+}
+
+/* With the lock of the file held. */
+static int get(struct handle *h, uint32_t gen)
+{
+	if (h->f.fd >= 0 && h->gen == gen)
+		return 0;
+	let_go(h, MAX_SIZE);
+	h->f.fd = open(h->f.path, O_RDWR | O_CLOEXEC);
+	if (h->f.fd < 0)
+		return pc_err("%s", h->f.path);
+	h->gen = gen;
+	return 0;
+}
+
+static int get_map(struct handle *h, size_t len)
+{
+	if (h->map)
+		return 0;
+	h->map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, h->f.fd,
+		      0);
+	if (h->map == MAP_FAILED) {
+		h->map = NULL;
+		return pc_err("mmap %s", h->f.path);
+	}
+	return 0;
+}
+
+/*
+ * iomap refuses direct I/O with EIO ("Direct I/O collision with buffered
+ * writes!") when it finds a delayed allocation that was made behind its back.
+ * That is known and passes; an error that stays is one.
+ */
+static bool collided(int err, int *tries)
+{
+	if (err != -EIO || ++*tries > 50)
+		return false;
+	add(&sh->collisions);
+	usleep(20000);
+	return true;
+}
+
+static ssize_t read_via(struct pc_file *f, enum pc_via via, size_t off,
+			size_t len)
+{
+	int tries = 0;
+	ssize_t n;
+
+	do {
+		n = pc_read_via(f->fd, f->path, via, buf, off, len);
+	} while (via == PC_DIRECT && collided(n, &tries));
+	return n;
+}
+
+static int write_direct(struct pc_file *f, size_t off, size_t len,
+			uint64_t value)
+{
+	int tries = 0, ret;
+
+	do {
+		ret = pc_write_direct(f, off, len, value);
+	} while (collided(ret, &tries));
+	return ret;
+}
+
+/* Operations on exact files; x is locked as the table says, y is the other. */
+
+typedef int (*exact_op)(int x, int y);
+
+static struct pc_file *file(int i)
+{
+	return &exact[i].f;
+}
+
+static size_t size_of(int i)
+{
+	return sh->exact[i].m->size;
+}
+
+/* A range inside of the file, in blocks; false if there is none. */
+static bool blocks_inside(int x, size_t *off, size_t *len)
+{
+	size_t blocks = size_of(x) / bsize;
+
+	if (!blocks)
+		return false;
+	*off = below(blocks) * bsize;
+	*len = (1 + below(blocks - *off / bsize)) * bsize;
+	if (*len > IO_MAX)
+		*len = IO_MAX;
+	now.off = *off;
+	now.len = *len;
+	return true;
+}
+
+/* Any range that ends before max. */
+static bool range_before(size_t max, size_t *off, size_t *len)
+{
+	if (!max)
+		return false;
+	*off = below(max);
+	*len = 1 + below(max - *off);
+	if (*len > IO_MAX)
+		*len = 1 + below(IO_MAX);
+	now.off = *off;
+	now.len = *len;
+	return true;
+}
+
+static int read_by(int x, enum pc_via via)
+{
+	size_t size = size_of(x), off, len, want;
+	char what[32];
+	ssize_t n;
+
+	if (!range_before(via == PC_MMAP ? size : size + PC_PAGE, &off, &len))
+		return NOTHING;
+	if (via == PC_DIRECT) {
+		off &= ~(PC_PAGE - 1);
+		len = (len + PC_PAGE - 1) & ~(PC_PAGE - 1);
+	}
+	now.off = off;
+	now.len = len;
+	want = off >= size ? 0 : size - off < len ? size - off : len;
+	n = read_via(file(x), via, off, len);
+	if (n < 0)
+		return n;
+	snprintf(what, sizeof(what), "e%d by %s", x, pc_via_name(via));
+	if ((size_t)n != want) {
+		pc_log("%s: %zd bytes of %zu, size is %zu", what, n, want,
+		       size);
+		return -EILSEQ;
+	}
+	return pc_compare(what, sh->exact[x].m->data + off, buf, want, off);
+}
+
+static int do_read(int x, int y)
+{
+	return read_by(x, PC_READ);
+}
+
+static int do_pread(int x, int y)
+{
+	return read_by(x, PC_PREAD);
+}
+
+static int do_readv(int x, int y)
+{
+	return read_by(x, PC_READV);
+}
+
+static int do_splice(int x, int y)
+{
+	return read_by(x, PC_SPLICE);
+}
+
+static int do_sendfile(int x, int y)
+{
+	return read_by(x, PC_SENDFILE);
+}
+
+static int do_mmap(int x, int y)
+{
+	return read_by(x, PC_MMAP);
+}
+
+static int do_direct_read(int x, int y)
+{
+	return read_by(x, PC_DIRECT);
+}
+
+/* A mapping that may have been there for long: stale page tables show. */
+static int do_old_mapping(int x, int y)
+{
+	struct pc_model *m = sh->exact[x].m;
+	size_t off, len, tail;
+	char what[32];
+	int ret;
+
+	if (!range_before(m->size, &off, &len))
+		return NOTHING;
+	ret = get_map(&exact[x], MAX_SIZE);
+	if (ret)
+		return ret;
+	snprintf(what, sizeof(what), "e%d by its mapping", x);
+	ret = pc_compare(what, m->data + off, exact[x].map + off, len, off);
+	/* Behind the end of the file its last page is zero. */
+	tail = -m->size & (PC_PAGE - 1);
+	if (!ret && tail && off + len == m->size) {
+		memset(buf, 0, tail);
+		snprintf(what, sizeof(what), "e%d behind its end", x);
+		ret = pc_compare(what, buf, exact[x].map + m->size, tail,
+				 m->size);
+	}
+	return ret;
+}
+
+static int do_whole(int x, int y)
+{
+	now.len = size_of(x);
+	return pc_verify(file(x), below(2) ? PC_READ : PC_SPLICE);
+}
+
+static int do_private_write(int x, int y)
+{
+	struct pc_model *m = sh->exact[x].m;
+	unsigned char *map;
+	size_t page, len;
+	int ret;
+
+	if (!m->size)
+		return NOTHING;
+	page = below(m->size) & ~(PC_PAGE - 1);
+	len = m->size - page < PC_PAGE ? m->size - page : PC_PAGE;
+	now.off = page;
+	now.len = len;
+	map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE, file(x)->fd,
+		   page);
+	if (map == MAP_FAILED)
+		return pc_err("mmap");
+	map[0] ^= 0xff;
+	ret = map[0] == (m->data[page] ^ 0xff) ? 0 : -EILSEQ;
+	if (!ret)
+		ret = pc_compare("private mapping", m->data + page + 1, map + 1,
+				 len - 1, page + 1);
+	munmap(map, len);
+	return ret;
+}
+
+static int do_fadvise(int x, int y)
+{
+	size_t off = below(size_of(x) + 1), len = below(KIB(64));
+
+	now.off = off;
+	now.len = len;
+	posix_fadvise(file(x)->fd, off, len, below(4) ? POSIX_FADV_DONTNEED :
+							POSIX_FADV_WILLNEED);
+	remember(&sh->exact[x].hist);
+	return 0;
+}
+
+static int do_madvise(int x, int y)
+{
+	static const int advice[] = {
+		MADV_DONTNEED, 20 /* COLD */, 21 /* PAGEOUT */, MADV_WILLNEED,
+		22 /* POPULATE_READ */
+	};
+	size_t off, len;
+	int ret;
+
+	if (!range_before(size_of(x), &off, &len))
+		return NOTHING;
+	ret = get_map(&exact[x], MAX_SIZE);
+	if (ret)
+		return ret;
+	off &= ~(PC_PAGE - 1);
+	madvise(exact[x].map + off, len, advice[below(ARRAY_SIZE(advice))]);
+	return 0;
+}
+
+static int do_fsync(int x, int y)
+{
+	if (below(2) ? fsync(file(x)->fd) : fdatasync(file(x)->fd))
+		return pc_err("fsync");
+	return 0;
+}
+
+/* Closed here, it may be evicted. */
+static int do_close(int x, int y)
+{
+	let_go(&exact[x], MAX_SIZE);
+	return 0;
+}
+
+/* Equal blocks become one, unequal ones do not: seen through the cache. */
+static int do_dedupe(int x, int y)
+{
+	size_t off, len;
+	bool equal;
+	int ret;
+
+	if (x == y || !blocks_inside(x, &off, &len))
+		return NOTHING;
+	if (off + len > down(size_of(y)))
+		return NOTHING;
+	now.other_off = off;
+	equal = !memcmp(sh->exact[x].m->data + off, sh->exact[y].m->data + off,
+			len);
+	ret = pc_dedupe(file(x), off, file(y), off, len);
+	remember(&sh->exact[x].hist);
+	if (ret < 0)
+		return ret;
+	if (ret != !equal) {
+		pc_log("dedupe says %s, but they are %s",
+		       ret ? "they differ" : "equal",
+		       equal ? "equal" : "different");
+		return -EILSEQ;
+	}
+	return 0;
+}
+
+static int do_unshare(int x, int y)
+{
+	size_t off, len;
+
+	if (!blocks_inside(x, &off, &len))
+		return NOTHING;
+	remember(&sh->exact[x].hist);
+	return pc_fallocate(file(x), FALLOC_FL_UNSHARE_RANGE, off, len);
+}
+
+/* From here on with the lock held exclusively. */
+
+static int do_write(int x, int y)
+{
+	size_t max = size_of(x) + KIB(8), off, len;
+
+	range_before(max < MAX_SIZE ? max : MAX_SIZE, &off, &len);
+	remember(&sh->exact[x].hist);
+	return pc_write(file(x), off, len, now.seq);
+}
+
+static int do_write_blocks(int x, int y)
+{
+	size_t off, len;
+
+	if (!blocks_inside(x, &off, &len))
+		return NOTHING;
+	remember(&sh->exact[x].hist);
+	return pc_write(file(x), off, len, now.seq);
+}
+
+static int do_append(int x, int y)
+{
+	size_t len = 1 + below(KIB(12));
+
+	if (size_of(x) + len > MAX_SIZE)
+		return NOTHING;
+	now.off = size_of(x);
+	now.len = len;
+	remember(&sh->exact[x].hist);
+	return pc_append(file(x), len, now.seq);
+}
+
+static int do_direct_write(int x, int y)
+{
+	size_t unit = below(4) ? PC_PAGE : 512, off, len;
+	size_t max = (size_of(x) + KIB(8)) / unit;
+
+	if (max > MAX_SIZE / unit)
+		max = MAX_SIZE / unit;
+	off = below(max);
+	len = 1 + below(max - off);
+	if (len > 8)
+		len = 1 + below(8);
+	now.off = off * unit;
+	now.len = len * unit;
+	remember(&sh->exact[x].hist);
+	return write_direct(file(x), now.off, now.len, now.seq);
+}
+
+static int do_mmap_write(int x, int y)
+{
+	struct pc_model *m = sh->exact[x].m;
+	size_t off, len;
+	int ret;
+
+	if (!range_before(m->size, &off, &len))
+		return NOTHING;
+	ret = get_map(&exact[x], MAX_SIZE);
+	if (ret)
+		return ret;
+	remember(&sh->exact[x].hist);
+	pc_fill(exact[x].map + off, len, now.seq, off);
+	pc_model_write(m, off, len, now.seq);
+	if (!below(8) && msync(exact[x].map, MAX_SIZE, MS_SYNC))
+		return pc_err("msync");
+	return 0;
+}
+
+static int do_truncate(int x, int y)
+{
+	size_t size = size_of(x);
+
+	switch (below(3)) {
+	case 0:
+		size = down(below(size + 1));
+		break;
+	case 1:
+		size = below(size + 1);
+		break;
+	default:
+		size += below(KIB(20));
+		break;
+	}
+	if (size > MAX_SIZE)
+		return NOTHING;
+	now.off = size;
+	remember(&sh->exact[x].hist);
+	return pc_truncate(file(x), size);
+}
+
+static int do_punch(int x, int y)
+{
+	size_t off, len;
+
+	if (below(2) ? !blocks_inside(x, &off, &len) :
+		       !range_before(size_of(x), &off, &len))
+		return NOTHING;
+	remember(&sh->exact[x].hist);
+	return pc_fallocate(file(x), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			    off, len);
+}
+
+static int do_zero(int x, int y)
+{
+	int mode = FALLOC_FL_ZERO_RANGE;
+	size_t off, len;
+
+	if (below(2) ? !blocks_inside(x, &off, &len) :
+		       !range_before(size_of(x) + KIB(4), &off, &len))
+		return NOTHING;
+	if (off + len > MAX_SIZE)
+		return NOTHING;
+	if (below(2))
+		mode |= FALLOC_FL_KEEP_SIZE;
+	remember(&sh->exact[x].hist);
+	return pc_fallocate(file(x), mode, off, len);
+}
+
+static int do_fallocate(int x, int y)
+{
+	size_t off, len;
+
+	range_before(size_of(x) + KIB(8), &off, &len);
+	if (off + len > MAX_SIZE)
+		return NOTHING;
+	remember(&sh->exact[x].hist);
+	return pc_fallocate(file(x), below(2) ? FALLOC_FL_KEEP_SIZE : 0, off,
+			    len);
+}
+
+static int do_collapse(int x, int y)
+{
+	size_t off, len;
+
+	if (!blocks_inside(x, &off, &len) || off + len >= size_of(x))
+		return NOTHING;
+	remember(&sh->exact[x].hist);
+	return pc_fallocate(file(x), FALLOC_FL_COLLAPSE_RANGE, off, len);
+}
+
+static int do_insert(int x, int y)
+{
+	size_t off, len;
+
+	if (!blocks_inside(x, &off, &len) || off >= size_of(x) ||
+	    size_of(x) + len > MAX_SIZE)
+		return NOTHING;
+	remember(&sh->exact[x].hist);
+	return pc_fallocate(file(x), FALLOC_FL_INSERT_RANGE, off, len);
+}
+
+/* Blocks of y, which is locked shared, or of x itself, into x. */
+static int do_clone_range(int x, int y)
+{
+	size_t soff, len, doff;
+
+	if (!blocks_inside(y, &soff, &len))
+		return NOTHING;
+	/* Half of the time at the same offset. */
+	doff = below(2) ? soff : below(MAX_SIZE / bsize) * bsize;
+	if (doff + len > MAX_SIZE)
+		return NOTHING;
+	if (x == y && doff < soff + len && soff < doff + len)
+		return NOTHING;
+	now.off = doff;
+	now.len = len;
+	now.other_off = soff;
+	remember(&sh->exact[x].hist);
+	return pc_clone_range(file(x), doff, file(y), soff, len);
+}
+
+/* All of y, its partial last block too. */
+static int do_clone(int x, int y)
+{
+	if (x == y)
+		return NOTHING;
+	remember(&sh->exact[x].hist);
+	if (size_of(x) > size_of(y) && pc_truncate(file(x), 0))
+		return -EIO;
+	return pc_clone_range(file(x), 0, file(y), 0, 0);
+}
+
+/* The name gets a new inode, a clone of y. */
+static int do_recreate(int x, int y)
+{
+	struct exact *e = &sh->exact[x];
+	int ret;
+
+	if (x == y)
+		return NOTHING;
+	remember(&e->hist);
+	if (unlink(file(x)->path))
+		return pc_err("unlink");
+	let_go(&exact[x], MAX_SIZE);
+	e->gen++;
+	pc_model_truncate(e->m, 0);
+	exact[x].f.fd = open(file(x)->path, O_RDWR | O_CREAT | O_EXCL, 0600);
+	if (exact[x].f.fd < 0)
+		return pc_err("create");
+	exact[x].gen = e->gen;
+	ret = pc_clone_range(file(x), 0, file(y), 0, 0);
+	if (!ret && below(2) && fsync(file(x)->fd))
+		ret = pc_err("fsync");
+	return ret;
+}
+
+/* y's bytes into blocks of x's own: something to deduplicate. */
+static int do_duplicate(int x, int y)
+{
+	size_t off, len;
+
+	if (x == y || !blocks_inside(y, &off, &len) || off + len > MAX_SIZE)
+		return NOTHING;
+	remember(&sh->exact[x].hist);
+	if (pwrite(file(x)->fd, sh->exact[y].m->data + off, len, off) !=
+	    (ssize_t)len)
+		return pc_err("write");
+	pc_model_copy(sh->exact[x].m, off, sh->exact[y].m, off, len);
+	return 0;
+}
+
+static int do_copy_range(int x, int y)
+{
+	size_t soff, len, doff;
+
+	if (x == y || !range_before(size_of(y), &soff, &len))
+		return NOTHING;
+	doff = below(2) ? soff : below(MAX_SIZE);
+	if (doff + len > MAX_SIZE)
+		return NOTHING;
+	now.off = doff;
+	now.other_off = soff;
+	remember(&sh->exact[x].hist);
+	return pc_copy_range(file(x), doff, file(y), soff, len);
+}
+
+/* Both locked exclusively. */
+static int do_exchange(int x, int y)
+{
+	size_t xoff, yoff, len;
+
+	if (!blocks_inside(x, &xoff, &len))
+		return NOTHING;
+	yoff = below(2) ? xoff : below(size_of(y) / bsize + 1) * bsize;
+	if (yoff + len > down(size_of(y)))
+		return NOTHING;
+	if (x == y && xoff < yoff + len && yoff < xoff + len)
+		return NOTHING;
+	now.other_off = yoff;
+	remember(&sh->exact[x].hist);
+	if (x != y)
+		remember(&sh->exact[y].hist);
+	return pc_exchange(file(x), xoff, file(y), yoff, len);
+}
+
+enum mode {
+	R,	/* x shared */
+	W,	/* x exclusive */
+	RR,	/* both shared */
+	WR,	/* x exclusive, y shared */
+	WW,	/* both exclusive */
+};
+
+static const struct {
+	const char	*name;
+	exact_op	fn;
+	enum mode	mode;
+	unsigned int	weight;
+} ops[] = {
+	{ "read", do_read, R, 14 },
+	{ "pread", do_pread, R, 4 },
+	{ "readv", do_readv, R, 4 },
+	{ "splice", do_splice, R, 5 },
+	{ "sendfile", do_sendfile, R, 3 },
+	{ "mmap read", do_mmap, R, 4 },
+	{ "direct read", do_direct_read, R, 5 },
+	{ "old mapping", do_old_mapping, R, 10 },
+	{ "read all", do_whole, R, 8 },
+	{ "private write", do_private_write, R, 2 },
+	{ "fadvise", do_fadvise, R, 8 },
+	{ "madvise", do_madvise, R, 4 },
+	{ "fsync", do_fsync, R, 4 },
+	{ "close", do_close, R, 3 },
+	{ "dedupe", do_dedupe, RR, 4 },
+	{ "unshare", do_unshare, R, 2 },
+	{ "write", do_write, W, 6 },
+	{ "write blocks", do_write_blocks, W, 4 },
+	{ "append", do_append, W, 2 },
+	{ "direct write", do_direct_write, W, 5 },
+	{ "mmap write", do_mmap_write, W, 5 },
+	{ "truncate", do_truncate, W, 4 },
+	{ "punch", do_punch, W, 2 },
+	{ "zero range", do_zero, W, 2 },
+	{ "fallocate", do_fallocate, W, 1 },
+	{ "collapse", do_collapse, W, 2 },
+	{ "insert", do_insert, W, 2 },
+	{ "clone range", do_clone_range, WR, 8 },
+	{ "clone", do_clone, WR, 5 },
+	{ "recreate", do_recreate, WR, 2 },
+	{ "duplicate", do_duplicate, WR, 2 },
+	{ "copy_file_range", do_copy_range, WR, 2 },
+	{ "exchange range", do_exchange, WW, 3 },
+};
+
+static void lock(int i, bool exclusive)
+{
+	int ret;
+
+	ret = exclusive ? pthread_rwlock_wrlock(&sh->exact[i].lock) :
+			  pthread_rwlock_rdlock(&sh->exact[i].lock);
+	if (ret) {
+		pc_log("rwlock of e%d: %s", i, strerror(ret));
+		_exit(1);
+	}
+}
+
+static void unlock(int i)
+{
+	pthread_rwlock_unlock(&sh->exact[i].lock);
+}
+
+static int exact_step(unsigned int op)
+{
+	int x = below(EXACT), y = below(EXACT);
+	enum mode mode = ops[op].mode;
+	bool xw = mode == W || mode == WR || mode == WW, yw = mode == WW;
+	bool two = mode == RR || mode == WR || mode == WW;
+	int ret;
+
+	now.file = x;
+	now.other = two ? y : -1;
+	/* In the order of their numbers. */
+	if (two && y < x)
+		lock(y, yw);
+	lock(x, xw);
+	if (two && y > x)
+		lock(y, yw);
+
+	ret = get(&exact[x], sh->exact[x].gen);
+	if (!ret && two)
+		ret = get(&exact[y], sh->exact[y].gen);
+	if (!ret)
+		ret = ops[op].fn(x, y);
+	if (ret < 0)
+		fail("e", x, ret);
+
+	if (two && y != x)
+		unlock(y);
+	unlock(x);
+	return ret;
+}
+
+/* Racing files */
+
+static int race_read(int r)
+{
+	static const enum pc_via via[] = {
+		PC_READ, PC_READ, PC_READ, PC_SPLICE, PC_MMAP, PC_DIRECT
+	};
+	enum pc_via how = via[below(ARRAY_SIZE(via))];
+	size_t n = 1 + below(4), page = below(CELLS - n + 1), i;
+	struct racing *race = &sh->racing[r];
+	struct handle *h = &racing[r];
+	uint32_t entered[4];
+	char what[32];
+	ssize_t got;
+	int ret;
+
+	now.off = page * PC_PAGE;
+	now.len = n * PC_PAGE;
+	ret = get_map(h, CELLS * PC_PAGE);
+	if (ret)
+		return ret;
+	for (i = 0; i < n; i++)
+		entered[i] = pc_cell_enter(&race->cell[page + i]);
+	if (how == PC_READ) {
+		/* One call: what writers under a lock write is seen whole. */
+		got = pread(h->f.fd, buf, now.len, now.off);
+		if (got < 0)
+			got = -errno;
+	} else if (how == PC_MMAP) {
+		memcpy(buf, h->map + now.off, now.len);
+		got = now.len;
+	} else {
+		got = read_via(&h->f, how, now.off, now.len);
+	}
+	if (got != (ssize_t)now.len)
+		return got < 0 ? got : -EILSEQ;
+	snprintf(what, sizeof(what), "r%d by %s", r, pc_via_name(how));
+	for (i = 0; i < n; i++) {
+		ret = pc_cell_check(what, &race->cell[page + i], entered[i],
+				    buf + i * PC_PAGE, page + i,
+				    how != PC_READ);
+		if (ret < 0)
+			return ret;
+		if (ret)
+			add(&sh->unchecked);
+	}
+	return 0;
+}
+
+static void begin(struct racing *r, size_t page, size_t n, uint64_t value,
+		  bool whole)
+{
+	for (size_t i = 0; i < n; i++)
+		pc_cell_begin(&r->cell[page + i], value, whole);
+}
+
+static void end(struct racing *r, size_t page, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		pc_cell_end(&r->cell[page + i]);
+}
+
+static int race_write(int r)
+{
+	size_t n = 1 + below(3), page = below(CELLS - n + 1);
+	size_t off = page * PC_PAGE, len = n * PC_PAGE;
+	struct racing *race = &sh->racing[r];
+	struct pc_file *f = &racing[r].f;
+	uint64_t value;
+	int ret;
+
+	now.off = off;
+	now.len = len;
+	ret = get_map(&racing[r], CELLS * PC_PAGE);
+	if (ret)
+		return ret;
+	value = __atomic_add_fetch(&sh->value, 1, __ATOMIC_RELAXED);
+	remember(&race->hist);
+	switch (below(6)) {
+	case 0:
+		begin(race, page, n, 0, true);
+		ret = pc_fallocate(f,
+				   FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				   off, len);
+		break;
+	case 1:
+		begin(race, page, n, value, false);
+		ret = write_direct(f, off, len, value);
+		break;
+	case 2:
+		begin(race, page, n, value, false);
+		pc_model_write(race->m, off, len, value);
+		memcpy(racing[r].map + off, race->m->data + off, len);
+		break;
+	case 3:
+		begin(race, page, n, 0, true);
+		ret = pc_fallocate(f, FALLOC_FL_ZERO_RANGE, off, len);
+		break;
+	default:
+		begin(race, page, n, value, true);
+		ret = pc_write(f, off, len, value);
+		break;
+	}
+	if (!ret)
+		end(race, page, n);
+	return ret;
+}
+
+/* Pages of s at the same place of r, while both are read. */
+static int race_clone(int r, int s)
+{
+	size_t unit = bsize > PC_PAGE ? bsize / PC_PAGE : 1;
+	size_t blocks = CELLS / unit, n = 1 + below(blocks);
+	size_t page = below(blocks - n + 1) * unit;
+	struct racing *to = &sh->racing[r], *from = &sh->racing[s];
+	int ret;
+
+	n *= unit;
+	now.off = page * PC_PAGE;
+	now.len = n * PC_PAGE;
+	now.other = s;
+	now.other_off = now.off;
+	remember(&to->hist);
+	for (size_t i = page; i < page + n; i++)
+		pc_cell_begin(&to->cell[i], pc_cell_value(&from->cell[i]),
+			      true);
+	ret = pc_clone_range(&racing[r].f, now.off, &racing[s].f, now.off,
+			     now.len);
+	if (!ret)
+		end(to, page, n);
+	return ret;
+}
+
+#define RACE_READ	ARRAY_SIZE(ops)
+#define RACE_WRITE	(RACE_READ + 1)
+#define RACE_CLONE	(RACE_READ + 2)
+#define OPS		(RACE_READ + 3)
+
+static const char *op_name(unsigned int op)
+{
+	switch (op) {
+	case RACE_READ:
+		return "racing read";
+	case RACE_WRITE:
+		return "racing write";
+	case RACE_CLONE:
+		return "racing clone";
+	default:
+		return ops[op].name;
+	}
+}
+
+static int race_step(unsigned int op)
+{
+	int r = below(RACING), s = below(RACING), ret;
+
+	now.file = r;
+	now.other = -1;
+	if (op == RACE_CLONE && r == s)
+		s = (s + 1) % RACING;
+	ret = get(&racing[r], 0);
+	if (!ret && op == RACE_CLONE)
+		ret = get(&racing[s], 0);
+	if (ret) {
+		fail("r", r, ret);
+		return ret;
+	}
+	switch (op) {
+	case RACE_READ:
+		if (!below(40))
+			let_go(&racing[r], CELLS * PC_PAGE);
+		ret = get(&racing[r], 0) ?: race_read(r);
+		if (!below(16))
+			posix_fadvise(racing[r].f.fd, 0, 0,
+				      POSIX_FADV_DONTNEED);
+		break;
+	case RACE_WRITE:
+		pthread_mutex_lock(&sh->racing[r].lock);
+		ret = race_write(r);
+		pthread_mutex_unlock(&sh->racing[r].lock);
+		break;
+	default:
+		pthread_mutex_lock(&sh->racing[r < s ? r : s].lock);
+		pthread_mutex_lock(&sh->racing[r < s ? s : r].lock);
+		ret = race_clone(r, s);
+		pthread_mutex_unlock(&sh->racing[r < s ? r : s].lock);
+		pthread_mutex_unlock(&sh->racing[r < s ? s : r].lock);
+		break;
+	}
+	if (ret < 0)
+		fail("r", r, ret);
+	return ret;
+}
+
+/* Processes */
+
+static unsigned int choose(void)
+{
+	static unsigned int total;
+	unsigned int n;
+
+	if (!total)
+		for (size_t i = 0; i < ARRAY_SIZE(ops); i++)
+			total += ops[i].weight;
+	/* A third of everything races. */
+	if (!below(3)) {
+		n = below(16);
+		return n < 11 ? RACE_READ : n < 14 ? RACE_WRITE : RACE_CLONE;
+	}
+	n = below(total);
+	for (size_t i = 0; i < ARRAY_SIZE(ops); i++) {
+		if (n < ops[i].weight)
+			return i;
+		n -= ops[i].weight;
+	}
+	return 0;
+}
+
+static int work(void)
+{
+	int ret;
+
+	signal(SIGBUS, on_signal);
+	signal(SIGSEGV, on_signal);
+	if (posix_memalign((void **)&buf, PC_PAGE, MAX_SIZE))
+		return 1;
+	while (!stopped()) {
+		unsigned int op = choose();
+
+		now = (struct event) {
+			.seq = __atomic_add_fetch(&sh->seq, 1,
+						  __ATOMIC_RELAXED),
+			.op = op_name(op),
+			.proc = me,
+			.other = -1,
+		};
+		ret = op < RACE_READ ? exact_step(op) : race_step(op);
+		if (ret < 0)
+			return 1;
+		if (!ret)
+			add(&sh->count[op]);
+	}
+	return 0;
+}
+
+enum trouble {
+	DROP_PAGES,
+	DROP_INODES,
+	DROP_ALL,
+	RECLAIM,
+	COMPACT,
+	SYNC,
+	FLIP,
+	TROUBLES
+};
+
+static const char * const trouble_name[TROUBLES] = {
+	"drop pages", "drop inodes", "drop all", "reclaim", "compact", "sync",
+	"remount",
+};
+
+/* Background: takes pages away from under the others. */
+static int trouble(bool flips)
+{
+	bool on = true;
+	char path[300];
+	int fd = open(dir, O_RDONLY | O_DIRECTORY);
+
+	snprintf(path, sizeof(path), "%s/memory.reclaim", cgroup);
+	while (!stopped()) {
+		unsigned int what = below(TROUBLES);
+		int ret = 0;
+
+		/* Mostly sharing, or there is little to be tested. */
+		if (what == FLIP && (!flips || (on && below(3))))
+			what = RECLAIM;
+		switch (what) {
+		case DROP_PAGES:
+			ret = pc_write_str("/proc/sys/vm/drop_caches", "1");
+			break;
+		case DROP_INODES:
+			ret = pc_write_str("/proc/sys/vm/drop_caches", "2");
+			break;
+		case DROP_ALL:
+			ret = pc_write_str("/proc/sys/vm/drop_caches", "3");
+			break;
+		case RECLAIM:
+			/* Less than asked for is -EAGAIN, and all right. */
+			if (cgroup[0])
+				pc_write_str(path, "2M");
+			break;
+		case COMPACT:
+			/* Page migration. */
+			pc_write_str("/proc/sys/vm/compact_memory", "1");
+			break;
+		case SYNC:
+			syncfs(fd);
+			break;
+		case FLIP:
+			on = !on;
+			ret = pc_fs_remount(&fs, on ? "share_cache" :
+						      "noshare_cache");
+			break;
+		}
+		if (ret) {
+			errno = -ret;
+			pc_err("%s", trouble_name[what]);
+			__atomic_store_n(&sh->failed, 1, __ATOMIC_SEQ_CST);
+			__atomic_store_n(&sh->stop, 1, __ATOMIC_SEQ_CST);
+			return 1;
+		}
+		add(&sh->count[OPS + what]);
+		usleep(1000 * (5 + below(60)));
+	}
+	close(fd);
+	return 0;
+}
+
+static pid_t start(int nr, bool flips)
+{
+	pid_t pid;
+
+	fflush(stdout);
+	fflush(stderr);
+	pid = fork();
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	me = nr;
+	rnd = seed * 1000003 + nr * 7919;
+	_exit(nr ? work() : trouble(flips));
+}
+
+static double seconds_since(const struct timespec *t)
+{
+	struct timespec n;
+
+	clock_gettime(CLOCK_MONOTONIC, &n);
+	return n.tv_sec - t->tv_sec + (n.tv_nsec - t->tv_nsec) / 1e9;
+}
+
+/* Waits until the time is over or a process has failed; 0 or -errno. */
+static int watch(pid_t *pid, int procs, double seconds)
+{
+	struct timespec begun, told;
+	int left = procs, status;
+	double grace = 180;
+
+	clock_gettime(CLOCK_MONOTONIC, &begun);
+	told = begun;
+	while (left) {
+		pid_t dead = waitpid(-1, &status, WNOHANG);
+
+		if (dead > 0) {
+			for (int i = 0; i < procs; i++)
+				if (pid[i] == dead)
+					pid[i] = 0;
+			left--;
+			if (status) {
+				pc_log("a process ended with status %#x",
+				       status);
+				sh->failed = 1;
+				sh->stop = 1;
+			}
+			continue;
+		}
+		if (seconds_since(&begun) > seconds)
+			__atomic_store_n(&sh->stop, 1, __ATOMIC_SEQ_CST);
+		/* Some may wait for the lock of one that died. */
+		if (sh->failed)
+			grace = 20;
+		if (stopped() && seconds_since(&begun) > seconds + grace) {
+			for (int i = 0; i < procs; i++)
+				if (pid[i])
+					kill(pid[i], SIGKILL);
+			pc_log("%d processes did not come to an end", left);
+			sh->failed = 1;
+			/* Unless they cannot be killed at all. */
+			usleep(500000);
+			return -ETIMEDOUT;
+		}
+		if (sh->failed)
+			seconds = seconds_since(&begun) < seconds ?
+				  seconds_since(&begun) : seconds;
+		if (seconds_since(&told) > 30) {
+			clock_gettime(CLOCK_MONOTONIC, &told);
+			pc_log("%.0f s, %llu operations",
+			       seconds_since(&begun), sh->seq);
+		}
+		usleep(50000);
+	}
+	return sh->failed ? -EIO : 0;
+}
+
+/* Files */
+
+static int make_file(struct handle *h, const char *kind, int nr,
+		     struct pc_model *m)
+{
+	memset(h, 0, sizeof(*h));
+	h->f.fs = &fs;
+	h->f.m = m;
+	snprintf(h->f.path, sizeof(h->f.path), "%s/%s%d", dir, kind, nr);
+	h->f.fd = open(h->f.path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (h->f.fd < 0)
+		return pc_err("%s", h->f.path);
+	return 0;
+}
+
+static int make_files(void)
+{
+	pthread_rwlockattr_t ra;
+	pthread_mutexattr_t ma;
+	int ret;
+
+	sh = mmap(NULL, sizeof(*sh), PROT_READ | PROT_WRITE,
+		  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (sh == MAP_FAILED)
+		return pc_err("mmap");
+	pthread_rwlockattr_init(&ra);
+	pthread_rwlockattr_setpshared(&ra, PTHREAD_PROCESS_SHARED);
+	pthread_rwlockattr_setkind_np(&ra,
+				      PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_mutexattr_init(&ma);
+	pthread_mutexattr_setpshared(&ma, PTHREAD_PROCESS_SHARED);
+
+	for (int i = 0; i < EXACT; i++) {
+		struct exact *e = &sh->exact[i];
+
+		pthread_rwlock_init(&e->lock, &ra);
+		e->m = pc_model(MAX_SIZE);
+		if (!e->m)
+			return pc_err("mmap");
+		ret = make_file(&exact[i], "e", i, e->m);
+		/* Half of them have content, the others are its clones. */
+		if (!ret && i < EXACT / 2)
+			ret = pc_write(&exact[i].f, 0, KIB(64 + 48 * i) + 77 * i,
+				       1000 + i);
+		else if (!ret)
+			ret = pc_clone_range(&exact[i].f, 0,
+					     &exact[i - EXACT / 2].f, 0, 0);
+		if (ret)
+			return ret;
+	}
+	sh->value = 10;
+	for (int i = 0; i < RACING; i++) {
+		struct racing *r = &sh->racing[i];
+
+		pthread_mutex_init(&r->lock, &ma);
+		r->m = pc_model(CELLS * PC_PAGE);
+		if (!r->m)
+			return pc_err("mmap");
+		ret = make_file(&racing[i], "r", i, r->m);
+		if (!ret)
+			ret = pc_write(&racing[i].f, 0, CELLS * PC_PAGE, i + 1);
+		if (ret)
+			return ret;
+		begin(r, 0, CELLS, i + 1, true);
+		end(r, 0, CELLS);
+	}
+	/* The workers open their own. */
+	for (int i = 0; i < EXACT; i++)
+		let_go(&exact[i], MAX_SIZE);
+	for (int i = 0; i < RACING; i++)
+		let_go(&racing[i], CELLS * PC_PAGE);
+	return 0;
+}
+
+static int verify_files(enum pc_via via)
+{
+	int bad = 0;
+
+	for (int i = 0; i < EXACT + RACING; i++) {
+		struct handle *h = i < EXACT ? &exact[i] : &racing[i - EXACT];
+
+		h->f.fd = open(h->f.path, O_RDWR | O_CLOEXEC);
+		if (h->f.fd < 0) {
+			bad = pc_err("%s", h->f.path);
+			continue;
+		}
+		if (pc_verify(&h->f, via)) {
+			bad = -EILSEQ;
+			tell_history(h->f.path, i < EXACT ?
+				     &sh->exact[i].hist :
+				     &sh->racing[i - EXACT].hist);
+		}
+		let_go(h, MAX_SIZE);
+	}
+	return bad;
+}
+
+/* All files at rest: as they are, from the disk, and after a new mount. */
+static int verify_end(void)
+{
+	int ret;
+
+	ret = verify_files(PC_READ) ?: verify_files(PC_DIRECT) ?:
+	      verify_files(PC_MMAP);
+	if (ret || !own_fs)
+		return ret;
+	ret = pc_fs_cycle(&fs);
+	if (ret)
+		return ret;
+	return verify_files(PC_SPLICE) ?: verify_files(PC_READ) ?:
+	       verify_files(PC_DIRECT);
+}
+
+static void tell_counts(void)
+{
+	char line[400];
+	int at = 0;
+
+	for (unsigned int i = 0; i < OPS + TROUBLES; i++) {
+		const char *name = i < OPS ? op_name(i) : trouble_name[i - OPS];
+
+		if (at > 60) {
+			pc_log("%s", line);
+			at = 0;
+		}
+		at += snprintf(line + at, sizeof(line) - at, "%s %llu; ",
+			       name, sh->count[i]);
+	}
+	pc_log("%s", line);
+	at = 0;
+	for (int i = 0; i < EXACT; i++)
+		at += snprintf(line + at, sizeof(line) - at, " %zu",
+			       size_of(i));
+	pc_log("sizes at the end:%s", line);
+	pc_log("%llu times direct I/O was refused for a moment",
+	       sh->collisions);
+	pc_log("%llu racing reads could not be judged (too many writes)",
+	       sh->unchecked);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "seconds", required_argument, NULL, 's' },
+		{ "seed", required_argument, NULL, 'r' },
+		{ "procs", required_argument, NULL, 'p' },
+		{ "bsize", required_argument, NULL, 'b' },
+		{ "dir", required_argument, NULL, 'd' },
+		{ "help", no_argument, NULL, 'h' },
+		{}
+	};
+	struct pc_fs_args args = { .mib = 160 };
+	struct pc_stat before, d;
+	pid_t pid[MAX_PROCS + 1];
+	double seconds = 120;
+	int procs = 4, c, ret;
+	bool flips, sharing;
+	const char *leak;
+
+	seed = time(NULL) ^ (getpid() << 16);
+	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		switch (c) {
+		case 's':
+			seconds = atof(optarg);
+			break;
+		case 'r':
+			seed = strtoull(optarg, NULL, 0);
+			break;
+		case 'p':
+			procs = atoi(optarg);
+			break;
+		case 'b':
+			bsize = atoi(optarg);
+			break;
+		case 'd':
+			own_fs = false;
+			snprintf(dir, sizeof(dir), "%s", optarg);
+			break;
+		default:
+			fprintf(c == 'h' ? stdout : stderr,
+				"usage: torture [--seconds N] [--seed N] [--procs N] [--bsize N] [--dir D]\n");
+			return c == 'h' ? 0 : 2;
+		}
+	}
+	if (procs < 1 || procs > MAX_PROCS || bsize < 512 || bsize > 65536) {
+		fprintf(stderr, "torture: 1 to %d processes, blocks of 512 to 65536\n",
+			MAX_PROCS);
+		return 2;
+	}
+
+	/* In one order with the comments, which go to stderr. */
+	setlinebuf(stdout);
+	ksft_print_header();
+	ksft_set_plan(1);
+	pc_log("seed %llu, %d processes, %.0f s, blocks of %zu", seed,
+	       procs, seconds, bsize);
+	args.bsize = bsize;
+	if (own_fs) {
+		ret = pc_fs_setup(&fs, &args);
+		if (ret > 0) {
+			pc_fs_teardown(&fs);
+			ksft_test_result_skip("torture: %s\n", fs.why);
+			ksft_finished();
+		}
+		snprintf(dir, sizeof(dir), "%s", fs.mnt);
+	} else {
+		ret = geteuid() ? -EPERM : 0;
+	}
+	if (!ret)
+		ret = make_files();
+	if (ret) {
+		pc_fs_teardown(&fs);
+		ksft_test_result_fail("torture: set-up failed\n");
+		ksft_finished();
+	}
+
+	sharing = pc_sharing();
+	flips = sharing && own_fs;
+	if (!own_fs || pc_memcg_enter("torture", 0, cgroup, sizeof(cgroup))) {
+		pc_log("no memory cgroup: %s", own_fs ? cgroup : "--dir");
+		cgroup[0] = '\0';
+	}
+	sync();
+	pc_stat(&before);
+	for (int i = 0; i <= procs; i++)
+		pid[i] = start(i, flips);
+	ret = watch(pid, procs + 1, seconds);
+	d = pc_since(&before);
+	tell_counts();
+	if (sharing)
+		pc_log("%s", pc_stat_str(&d));
+	if (flips && pc_fs_remount(&fs, "share_cache")) {
+		pc_log("cannot remount with share_cache");
+		ret = -EIO;
+	}
+	if (!ret)
+		ret = verify_end();
+	if (!ret && sharing && d.v[PC_ATTACH] <= 0) {
+		pc_log("nothing was attached: this run tested nothing");
+		ret = -ENODATA;
+	}
+	if (!ret && sharing && d.v[PC_BREAK] <= 0) {
+		pc_log("nothing was broken: this run tested nothing");
+		ret = -ENODATA;
+	}
+	if (own_fs) {
+		pc_memcg_remove("torture", getpid());
+		pc_fs_teardown(&fs);
+		leak = pc_fs_leak(&fs);
+		if (!ret && fs.mounted)
+			ret = -EBUSY;
+		if (!ret && leak) {
+			pc_log("%s", leak);
+			ret = -EBUSY;
+		}
+	}
+	if (ret)
+		pc_log("again: torture --seed %llu --procs %d --seconds %.0f --bsize %zu",
+		       seed, procs, seconds, bsize);
+	ksft_test_result(!ret, "torture seed %llu\n", seed);
+	ksft_finished();
+}
