@@ -165,8 +165,8 @@ int page_cache_home_insert(struct address_space *home, struct folio *folio,
 	XA_STATE(xas, &home->i_pages, index);
 	void *old;
 
-	VM_BUG_ON_FOLIO(!folio_test_locked(folio), folio);
-	VM_BUG_ON_FOLIO(folio_test_large(folio), folio);
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
+	VM_WARN_ON_ONCE_FOLIO(folio_test_large(folio), folio);
 	mapping_set_update(&xas, home);
 
 	do {
@@ -201,7 +201,7 @@ void page_cache_home_undo_insert(struct address_space *home, pgoff_t index,
 
 	mapping_set_update(&xas, home);
 	xas_lock_irq(&xas);
-	VM_BUG_ON_FOLIO(xas_load(&xas) != folio, folio);
+	VM_WARN_ON_ONCE_FOLIO(xas_load(&xas) != folio, folio);
 	xas_store(&xas, shadow);
 	home->nrpages--;
 	xas_unlock_irq(&xas);
@@ -234,20 +234,20 @@ bool page_cache_slot_to_alias(struct address_space *mapping, pgoff_t index,
 	void (*free_folio)(struct folio *folio);
 	bool ok;
 
-	VM_BUG_ON_FOLIO(!folio_test_locked(folio), folio);
-	VM_BUG_ON_FOLIO(folio_test_large(folio), folio);
-	VM_BUG_ON_FOLIO(folio_mapped(folio), folio);
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
+	VM_WARN_ON_ONCE_FOLIO(folio_test_large(folio), folio);
+	VM_WARN_ON_ONCE_FOLIO(folio_mapped(folio), folio);
 	mapping_set_update(&xas, mapping);
 
 	xas_lock_irq(&xas);
-	VM_BUG_ON_FOLIO(xas_load(&xas) != folio, folio);
 	/*
 	 * Who changes blocks increments i_dio_count or sets S_SWAPFILE, then
 	 * looks at AS_HOME, which was set before we came here, and if it sees
 	 * that takes this lock.  So we see the one or are seen.
 	 */
 	smp_mb();
-	ok = !atomic_read(&mapping->host->i_dio_count) &&
+	ok = !WARN_ON_ONCE(xas_load(&xas) != folio) &&
+	     !atomic_read(&mapping->host->i_dio_count) &&
 	     !IS_SWAPFILE(mapping->host) && may(data);
 	if (ok && donate) {
 		xas_store(&xas, alias);
@@ -333,8 +333,8 @@ bool page_cache_slot_to_folio(struct address_space *mapping, pgoff_t index,
 	XA_STATE(xas, &mapping->i_pages, index);
 	bool ok;
 
-	VM_BUG_ON_FOLIO(!folio_test_locked(folio), folio);
-	VM_BUG_ON_FOLIO(folio_test_large(folio), folio);
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
+	VM_WARN_ON_ONCE_FOLIO(folio_test_large(folio), folio);
 	mapping_set_update(&xas, mapping);
 
 	folio_get(folio);

@@ -30,16 +30,12 @@ say() {
 	printf 'lab: %s\n' "$*" >&2
 }
 
-# The archive that this host installs Debian from: the one labelled so, or, as
-# long as no "apt-get update" has fetched the labels, the one that looks it.
+# The archive that this host installs Debian from, as apt has it in its lists.
 mirror() {
-	apt-get indextargets \
+	apt-get "$@" indextargets \
 		--format '$(REPO_URI)|$(ORIGIN)|$(LABEL)|$(COMPONENT)' \
 		'Created-By: Packages' 2>/dev/null |
-		awk -F'|' '
-			$2 == "Debian" && $3 == "Debian" && $4 == "main" && !found { found = $1 }
-			$2 == "" && $4 == "main" && $1 ~ /\/debian\/?$/ && !looks { looks = $1 }
-			END { print found ? found : looks }'
+		awk -F'|' '$2 == "Debian" && $3 == "Debian" && $4 == "main" { print $1; exit }'
 }
 
 # Options of the host's apt without which its mirror may not be usable.
@@ -59,8 +55,16 @@ find_mirror() {
 	command -v apt-get >/dev/null && command -v apt-config >/dev/null ||
 		die "no apt on this machine: the lab needs a Debian 12 or 13 host"
 	mirror=$(mirror)
+	[ -z "$mirror" ] || return 0
+	# A machine on which nobody has run "apt-get update" yet has no lists: make
+	# some aside, the host's are the host's.
+	lists=$(mktemp -d)
+	mkdir "$lists/partial"
+	apt-get -qq -o "Dir::State::lists=$lists" -o APT::Sandbox::User=root update >/dev/null 2>&1 || true
+	mirror=$(mirror -o "Dir::State::lists=$lists")
+	rm -rf "$lists"
 	[ -n "$mirror" ] ||
-		die "apt on this machine names no Debian archive (looked with 'apt-get indextargets')"
+		die "no network, or no Debian archive in this machine's apt sources ('apt-get update' would tell)"
 }
 
 if [ "${1-}" = --write-apt ]; then

@@ -14,9 +14,9 @@ use crate::size::Size;
 const AFTER: &str = "\
 Everything that the lab makes lies in one folder, $LAB_CACHE (default: \
 tagged-page-cache-lab in $XDG_CACHE_HOME or ~/.cache), under a name made from \
-what went into it. Removing the folder, or any part of it while no lab runs, \
-only costs the time to make it again. Of the built kernels the last dozen used \
-are kept.
+what went into it. Removing any part of it while no lab runs only costs the \
+time to make it again; but edit/ holds what was edited and not refreshed. Of the \
+built kernels the last dozen used are kept.
 
 $LINUX_TARBALL names a tarball of Linux 7.3.y to use, as kernel.org ships it; \
 without it, Debian's linux-source-7.3 is fetched by apt.
@@ -136,7 +136,7 @@ pub struct MachineArgs {
     /// NUMA nodes of the guest: 1 or 2 [default: 2, or 1 with one processor]
     #[arg(long)]
     pub numa: Option<u32>,
-    /// Size of each of the pmem devices /dev/pmem0 and /dev/pmem1; 0M for none
+    /// Size of each of the pmem devices /dev/pmem0 and /dev/pmem1; 0 for none
     #[arg(long, default_value = "1G")]
     pub pmem: Size,
     /// An empty disk of this size; may be given several times

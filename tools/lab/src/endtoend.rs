@@ -107,7 +107,12 @@ impl Bench {
     fn exec(&self, options: &[&str], text: &str, arguments: &[&str]) -> Result<Output> {
         let script = self.script(text)?;
         let mut command = self.lab(&["exec"])?;
-        Ok(command.args(&self.kernel).args(options).arg(script).args(arguments).output()?)
+        Ok(command
+            .args(&self.kernel)
+            .args(options)
+            .arg(script)
+            .args(arguments)
+            .output()?)
     }
 }
 

@@ -50,7 +50,9 @@ pub fn asked_for(lab: &Lab, kernel: Option<&Path>, wanted: Wanted) -> Result<Boo
         .join("kernels-foreign")
         .join(&file_hash(kernel)?[..16]);
     fs::create_dir_all(&copy)?;
-    fs::copy(kernel, copy.join("bzImage"))?;
+    fs::copy(kernel, copy.join("bzImage"))
+        .with_context(|| format!("cannot read {}", kernel.display()))?;
+    kernel::keep_recent(lab, "kernels-foreign", &copy);
     Ok(Bootable {
         kernel: copy.join("bzImage"),
         image: image::prepare(lab)?,

@@ -20,7 +20,7 @@ use crate::ui::{self, Step};
 
 /// Lines that make prints for a whole kernel, until a build has told better.
 const LINES: u64 = 2506;
-/// Kernels that are kept; beyond, the longest unused go.
+/// Of the things of a kind that are kept; beyond, the longest unused go.
 const KEPT: usize = 12;
 /// Changes below these do not change the kernel itself.
 const NOT_BUILT: [&str; 4] = [
@@ -215,8 +215,7 @@ pub fn prepare(lab: &Lab, tree: &Tree, wanted: Wanted) -> Result<Kernel> {
             build.keep(&kernel.dir)?;
         }
     }
-    touch(&kernel.dir);
-    prune(lab);
+    keep_recent(lab, "kernels", &kernel.dir);
     Ok(kernel)
 }
 
@@ -387,25 +386,27 @@ fn first_error(log: &str) -> Option<String> {
     Some(lines[from..to].join("\n"))
 }
 
-fn touch(dir: &Path) {
-    let _ = fs::write(dir.join("used"), "");
+/// Marks one of the things in `dir`, a folder of the cache, as used now, and
+/// removes those that nobody used for the longest time.
+pub fn keep_recent(lab: &Lab, dir: &str, used: &Path) {
+    let _ = fs::write(used.join("used"), "");
+    prune(&lab.cache.join(dir));
 }
 
-/// Removes the kernels that nobody used for the longest time.
-fn prune(lab: &Lab) {
-    let Ok(entries) = fs::read_dir(lab.cache.join("kernels")) else {
+fn prune(dir: &Path) {
+    let Ok(entries) = fs::read_dir(dir) else {
         return;
     };
-    let mut kernels: Vec<_> = entries
+    let mut things: Vec<_> = entries
         .flatten()
         .map(|entry| {
             let used = fs::metadata(entry.path().join("used")).and_then(|m| m.modified());
             (used.ok(), entry.path())
         })
         .collect();
-    kernels.sort();
-    let surplus = kernels.len().saturating_sub(KEPT);
-    for (_, path) in kernels.into_iter().take(surplus) {
+    things.sort();
+    let surplus = things.len().saturating_sub(KEPT);
+    for (_, path) in things.into_iter().take(surplus) {
         let _ = fs::remove_dir_all(path);
     }
 }
@@ -436,7 +437,7 @@ mod tests {
             let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1000 - number as u64);
             used.set_modified(time).unwrap();
         }
-        prune(&temp.lab);
+        prune(&kernels);
         assert_eq!(fs::read_dir(&kernels).unwrap().count(), KEPT);
         assert!(kernels.join("k00").exists());
         assert!(!kernels.join(format!("k{:02}", KEPT + 1)).exists());

@@ -121,16 +121,27 @@ impl Lab {
         Ok(file.into())
     }
 
+    /// Removes what labs that were killed, and compilers with them, left in the
+    /// cache's folder for temporary files.
     fn sweep(&self) {
         let Ok(entries) = fs::read_dir(self.cache.join("tmp")) else {
             return;
         };
         for entry in entries.flatten() {
-            let Ok(held) = File::open(entry.path().join(".held")) else {
-                continue;
-            };
-            if Flock::lock(held, FlockArg::LockExclusiveNonblock).is_ok() {
-                let _ = fs::remove_dir_all(entry.path());
+            let path = entry.path();
+            match File::open(path.join(".held")) {
+                Ok(held) => {
+                    // A young one may be about to be locked.
+                    if is_older(&path, 60)
+                        && Flock::lock(held, FlockArg::LockExclusiveNonblock).is_ok()
+                    {
+                        let _ = fs::remove_dir_all(path);
+                    }
+                }
+                Err(_) if is_older(&path, 2 * 86_400) => {
+                    let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
+                }
+                Err(_) => {}
             }
         }
     }
@@ -148,6 +159,15 @@ impl Lab {
         }
         Ok(())
     }
+}
+
+/// Whether a file was last changed more than so many seconds ago.
+fn is_older(path: &Path, seconds: u64) -> bool {
+    fs::symlink_metadata(path)
+        .and_then(|meta| meta.modified())
+        .ok()
+        .and_then(|time| time.elapsed().ok())
+        .is_some_and(|age| age.as_secs() > seconds)
 }
 
 /// A temporary folder, see [`Lab::scratch`].

@@ -352,7 +352,7 @@ const KUNIT_SCRIPT: &str = "for f in /sys/kernel/debug/kunit/*/results; do cat \
 
 fn kunit(guest: &Guest, selection: &Selection, tally: &mut Tally) -> Result<()> {
     let mut machine = guest.machine(600);
-    machine.append = "kunit.enable=1".into();
+    machine.append = "kunit.enable=1 kunit.autorun=1".into();
     let step = Step::new("running KUnit in the guest", None);
     let job = Job {
         arguments: ["/bin/sh", "-c", KUNIT_SCRIPT].map(String::from).into(),

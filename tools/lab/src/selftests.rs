@@ -47,6 +47,7 @@ pub fn prepare(lab: &Lab, tree: &Tree) -> Result<Selftests> {
             build(lab, tree, &dir)?;
         }
     }
+    kernel::keep_recent(lab, "selftests", &dir);
     let list = fs::read_to_string(dir.join("kselftest-list.txt")).unwrap_or_default();
     Ok(Selftests {
         programs: programs(&list),

@@ -21,6 +21,9 @@ impl FromStr for Size {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("'{text}' is not a size: write a whole number and K, M, G or T");
+        if text == "0" {
+            return Ok(Size(0));
+        }
         let last = text.chars().last().ok_or_else(wrong)?.to_ascii_uppercase();
         let (_, unit) = UNITS
             .iter()
@@ -66,6 +69,7 @@ mod tests {
         assert_eq!("512m".parse(), Ok(Size(512 << 20)));
         assert_eq!("3G".parse(), Ok(Size(3 << 30)));
         assert_eq!("0G".parse(), Ok(Size(0)));
+        assert_eq!("0".parse(), Ok(Size(0)));
     }
 
     /// Anything else is refused instead of being guessed at.

@@ -1096,6 +1096,26 @@ uint64_t pc_physical(struct pc_file *f, size_t off)
 	return e->fe_physical + (off - e->fe_logical);
 }
 
+bool pc_delalloc(struct pc_file *f, size_t off, size_t len)
+{
+	union {
+		struct fiemap map;
+		char room[sizeof(struct fiemap) +
+			  128 * sizeof(struct fiemap_extent)];
+	} u = {
+		.map.fm_start = off,
+		.map.fm_length = len,
+		.map.fm_extent_count = 128,
+	};
+
+	if (ioctl(f->fd, PC_FIEMAP, &u.map))
+		return false;
+	for (uint32_t i = 0; i < u.map.fm_mapped_extents; i++)
+		if (u.map.fm_extents[i].fe_flags & FIEMAP_EXTENT_DELALLOC)
+			return true;
+	return false;
+}
+
 size_t pc_shareable(struct pc_file *f, unsigned int bsize)
 {
 	size_t size = (f->m->size + bsize - 1) / bsize * bsize;

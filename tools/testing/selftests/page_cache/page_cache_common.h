@@ -218,6 +218,8 @@ bool pc_fill_raises_bus(unsigned char *p, size_t len, uint64_t seed,
 
 /* Device address of the written block at off, 0 when there is none. */
 uint64_t pc_physical(struct pc_file *f, size_t off);
+/* Is there a delayed allocation in the range, without writing it back? */
+bool pc_delalloc(struct pc_file *f, size_t off, size_t len);
 /* Pages that lie in one extent, page aligned on the device, all before EOF. */
 size_t pc_shareable(struct pc_file *f, unsigned int bsize);
 
