@@ -297,8 +297,13 @@ fn plan(top: &Path, taken: &Taken) -> Result<Vec<Write>> {
     let mut wanted: BTreeMap<String, (Vec<u8>, bool)> = taken.files.clone();
     for patch in &taken.patches {
         let mut text = patch.patch.clone();
-        if let Some(notes) = old.as_ref().and_then(|old| notes_of(old, &text.subject)) {
-            text.notes = notes;
+        if let Some(before) = old.as_ref().and_then(|old| of_subject(old, &text.subject)) {
+            // What a commit cannot tell: notes for the mail, and whether the
+            // author that goes without saying was said.
+            text.notes = before.notes.clone();
+            if text.author.is_none() && before.author == Some(Person::neutral()) {
+                text.author = before.author.clone();
+            }
         }
         wanted.insert(
             format!("patches/{}", patch.file),
@@ -341,12 +346,9 @@ fn plan(top: &Path, taken: &Taken) -> Result<Vec<Write>> {
     Ok(writes)
 }
 
-/// The notes that a patch of this subject had; a commit cannot carry them.
-fn notes_of(old: &Series, subject: &str) -> Option<String> {
-    old.patches
-        .iter()
-        .find(|patch| patch.subject == subject)
-        .map(|patch| patch.notes.clone())
+/// The patch of this subject as it was.
+fn of_subject<'a>(old: &'a Series, subject: &str) -> Option<&'a PatchFile> {
+    old.patches.iter().find(|patch| patch.subject == subject)
 }
 
 /// series.toml with the patches of `taken`, and everything else as it was.
@@ -918,6 +920,17 @@ mod tests {
             let said = guard(&temp.lab, &writes, origins).unwrap_err().to_string();
             assert!(said.contains("include/new.h"), "{said}");
         }
+    }
+
+    /// An author that is named stays named, also the one that need not be.
+    #[test]
+    fn named_author_stays() {
+        let (temp, _) = edited();
+        let path = temp.lab.top.join("patches/0002-mm-shout.patch");
+        let text = fs::read_to_string(&path).unwrap();
+        let Person { name, email } = Person::neutral();
+        fs::write(&path, format!("From: {name} <{email}>\n{text}")).unwrap();
+        assert_eq!(taken(&temp, None).unwrap(), []);
     }
 
     /// Notes for the mail survive, though no commit carries them.

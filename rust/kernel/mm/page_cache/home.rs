@@ -82,6 +82,10 @@ use crate::{
         },
         new_mutex,
         Mutex, //
+    },
+    time::{
+        delay::fsleep,
+        Delta, //
     }, //
 };
 use core::{
@@ -222,6 +226,9 @@ unsafe impl Send for Home {}
 unsafe impl Sync for Home {}
 
 impl Home {
+    /// How often [`Self::populate`] looks before it leaves a folio to its file.
+    const TRIES: usize = 8;
+
     fn new(bdev: *const bindings::block_device) -> Result<Pin<KBox<Self>>> {
         // SAFETY: May be called from a context that may sleep, which the mount of a file system is.
         let inode = NonNull::new(unsafe { bindings::page_cache_home_inode() }).ok_or(ENOMEM)?;
@@ -261,8 +268,8 @@ impl Home {
         {
             return Outcome::Private;
         }
-        // Twice, as what was in the way the first time may have been a dead folio.
-        for _ in 0..2 {
+        // What was in the way may have been a dead folio, or one that had not quite arrived.
+        for _ in 0..Self::TRIES {
             let outcome = match self.lookup(extent.home_index) {
                 Some(found) => self.attach(mapping, folio, &found, extent),
                 None => self.donate(mapping, folio, extent),
@@ -438,7 +445,8 @@ impl Home {
     /// Removes a dead folio that is in a reader's way.
     fn purge(&self, found: &Folio) -> Outcome {
         // See the lock order for why it is not waited for. Who has it locked is reclaim, or a
-        // reader whose folio has not quite arrived.
+        // reader whose folio has not quite arrived. That one waits for memory or for the fragments
+        // at most, and not for us: give it a moment, lest there be two copies.
         match found.try_lock() {
             Some(locked) => {
                 // SAFETY: The folio is locked.
@@ -448,7 +456,15 @@ impl Home {
                 }
                 Outcome::LookAgain
             }
-            None => Outcome::Private,
+            None => {
+                // SAFETY: The folio exists. It is not locked by us, so this is a hint.
+                let mapping = unsafe { bindings::page_cache_folio_mapping(found.as_ptr()) };
+                if ptr::eq(mapping, self.mapping) {
+                    return Outcome::Private;
+                }
+                fsleep(Delta::from_micros(50));
+                Outcome::LookAgain
+            }
         }
     }
 

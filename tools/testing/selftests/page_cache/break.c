@@ -336,7 +336,7 @@ TEST_F(changed, unshare)
 /* Blocks of equal content become one; a later write parts them again. */
 TEST_F(changed, dedupe)
 {
-	struct pc_file d;
+	static struct pc_file d;
 
 	/* d has a's content in blocks of its own, and is in the page cache. */
 	ASSERT_EQ(0, pc_create(&d, &self->fs, "d", SIZE, 1));
@@ -365,7 +365,7 @@ TEST_F(changed, dedupe_sees_dirty_pages)
 /* Other blocks are put under a shared range. */
 TEST_F(changed, clone_range_over_shared)
 {
-	struct pc_file d;
+	static struct pc_file d;
 
 	ASSERT_EQ(0, pc_create(&d, &self->fs, "d", SIZE, 9));
 	ASSERT_EQ(0, pc_verify(&d, PC_READ));
@@ -431,7 +431,7 @@ TEST_F(changed, exchange_range_within_file)
 /* A clone of a changed clone has the change, its origin keeps its own. */
 TEST_F(changed, clone_of_changed)
 {
-	struct pc_file d;
+	static struct pc_file d;
 
 	ASSERT_EQ(0, pc_write(&self->a, 2 * PC_PAGE + 9, 2 * PC_PAGE, 2));
 	ASSERT_EQ(0, pc_clone(&d, &self->a, "d"));

@@ -135,7 +135,7 @@ TEST_F(direct, buffered_write_in_place)
 /* The others leave the block by truncate, punch and overwrite, one by one. */
 TEST_F(direct, write_in_place_after_others_left)
 {
-	struct pc_file d;
+	static struct pc_file d;
 	uint64_t dev = pc_physical(&self->a, 3 * PC_PAGE);
 
 	ASSERT_EQ(0, pc_clone(&self->c, &self->b, "c"));
@@ -223,7 +223,7 @@ TEST_F(direct, buffer_is_a_mapping_of_the_file)
 TEST_F(direct, freed_block_of_another_file)
 {
 	uint64_t dev = pc_physical(&self->a, 0);
-	struct pc_file filler;
+	static struct pc_file filler;
 	bool same = false;
 	int ret;
 

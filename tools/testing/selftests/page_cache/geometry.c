@@ -265,7 +265,7 @@ TEST_F(geometry, same_blocks_other_size)
 TEST_F(geometry, tiny_files)
 {
 	static const size_t size[] = { 1, 511, 700, 1024, 1025, 3000, 4097 };
-	struct pc_file f[ARRAY_SIZE(size)], g[ARRAY_SIZE(size)];
+	static struct pc_file f[ARRAY_SIZE(size)], g[ARRAY_SIZE(size)];
 	char name[16];
 
 	for (size_t i = 0; i < ARRAY_SIZE(size); i++) {

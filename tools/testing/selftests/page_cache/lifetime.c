@@ -331,7 +331,7 @@ TEST_F(lifetime, remount_read_only)
 
 TEST_F_TIMEOUT(lifetime, small_memcg, 300)
 {
-	struct pc_file big[BIG_FILES], clone[BIG_FILES];
+	static struct pc_file big[BIG_FILES], clone[BIG_FILES];
 	struct pc_stat before;
 	char where[256];
 	int status;

@@ -392,7 +392,7 @@ TEST_F(map, file_with_itself)
 /* A program and its clones run, also after the clone was read as a file. */
 TEST_F(map, exec_of_clone)
 {
-	struct pc_file prog, clone;
+	static struct pc_file prog, clone;
 	char buf[16384];
 	size_t off = 0;
 	struct stat st;

@@ -93,7 +93,7 @@ TEST_F(via, second_file_takes_no_page)
 /* A size that is no multiple of anything ends where it ends, for both. */
 TEST_F(via, odd_size)
 {
-	struct pc_file c, d;
+	static struct pc_file c, d;
 
 	ASSERT_EQ(0, pc_create(&c, &self->fs, "c", 5 * PC_PAGE + 1234, 2));
 	ASSERT_EQ(0, pc_clone(&d, &c, "d"));
@@ -108,7 +108,7 @@ TEST_F(via, odd_size)
 TEST_F(via, hole_between)
 {
 	struct pc_stat start;
-	struct pc_file d;
+	static struct pc_file d;
 
 	ASSERT_EQ(0, pc_fallocate(&self->a,
 				  FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
@@ -125,7 +125,7 @@ TEST_F(via, hole_between)
 TEST_F(via, patchwork)
 {
 	struct pc_stat start;
-	struct pc_file c, d;
+	static struct pc_file c, d;
 
 	ASSERT_EQ(0, pc_create(&c, &self->fs, "c", SIZE, 3));
 	ASSERT_EQ(0, pc_clone(&d, &self->a, "d"));
@@ -288,7 +288,7 @@ TEST_F(share, concurrent_cold_readers)
 {
 	struct pc_stat start;
 	struct pc_file *f[4] = { &self->a, &self->b, &self->c };
-	struct pc_file d;
+	static struct pc_file d;
 	pid_t pid[4];
 
 	f[3] = &d;
