@@ -87,6 +87,8 @@ impl<'a> Inside<'a> {
 
     /// Sets a variable of the command's environment.
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        // Of two entries with one name, C programs take the first.
+        self.entry.environment.retain(|(known, _)| known != name);
         self.entry.environment.push((name.into(), value.into()));
         self
     }
@@ -353,4 +355,27 @@ fn find(program: &OsStr, path: &str) -> PathBuf {
         }
     }
     PathBuf::from(program)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TempLab;
+
+    /// A variable that is set twice has its last value, not both.
+    #[test]
+    fn last_value_wins() {
+        let temp = TempLab::new();
+        let inside = Inside::new(&temp.lab, ["true"])
+            .env("GIT_AUTHOR_NAME", "first")
+            .env("GIT_AUTHOR_NAME", "second");
+        let values: Vec<_> = inside
+            .entry
+            .environment
+            .iter()
+            .filter(|(name, _)| name == "GIT_AUTHOR_NAME")
+            .map(|(_, value)| value.as_str())
+            .collect();
+        assert_eq!(values, ["second"]);
+    }
 }
