@@ -144,67 +144,96 @@ struct inode *page_cache_home_inode(void)
 }
 
 /**
+ * page_cache_insertion_init - Begin to put a folio into a home.
+ * @insertion: To be set up.  page_cache_insertion_refill() ends it.
+ * @home: The home's mapping.
+ * @index: The device page.
+ */
+void page_cache_insertion_init(struct page_cache_insertion *insertion,
+			       struct address_space *home, pgoff_t index)
+{
+	insertion->xas = (struct xa_state)__XA_STATE(&home->i_pages, index, 0, 0);
+	mapping_set_update(&insertion->xas, home);
+	insertion->shadow = NULL;
+}
+
+/**
+ * page_cache_insertion_refill - Get the memory that an insertion was short of.
+ * @insertion: What page_cache_home_insert() was called with, or not yet.
+ * @gfp: How to allocate.
+ *
+ * Call it after every page_cache_home_insert() that was not undone: if there is
+ * nothing to be tried again it gives back the memory that was not used.
+ *
+ * Context: May sleep, if @gfp says so.
+ * Return: %true if page_cache_home_insert() failed with -ENOMEM and may be
+ * called again.
+ */
+bool page_cache_insertion_refill(struct page_cache_insertion *insertion,
+				 gfp_t gfp)
+{
+	return xas_nomem(&insertion->xas, gfp & GFP_RECLAIM_MASK);
+}
+
+/**
  * page_cache_home_insert - Put a locked folio into a home without making it
  *	the home's.
+ * @insertion: Where.
  * @home: The home's mapping.
  * @folio: A locked order-0 folio of a file, whose alias count is zero.
- * @index: The device page.
- * @gfp: For nodes of the tree.
- * @shadowp: What was there before: %NULL or a shadow.
  *
  * Until the file's slot becomes an alias, folio->mapping stays the file's, so
  * that whoever finds the folio in the home sees that it is not there yet.
  * The home's page cache reference is the one the file had.
  *
- * Context: May sleep; the folio is locked.
+ * Context: The folio is locked, and the home's fragments are: readers, who take
+ * that lock before they use what they found, do not see the moment between.
+ * Does not sleep.
  * Return: 0, -EEXIST when the home has a folio there, or -ENOMEM.
  */
-int page_cache_home_insert(struct address_space *home, struct folio *folio,
-			   pgoff_t index, gfp_t gfp, void **shadowp)
+int page_cache_home_insert(struct page_cache_insertion *insertion,
+			   struct address_space *home, struct folio *folio)
 {
-	XA_STATE(xas, &home->i_pages, index);
+	struct xa_state *xas = &insertion->xas;
 	void *old;
 
 	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
 	VM_WARN_ON_ONCE_FOLIO(folio_test_large(folio), folio);
-	mapping_set_update(&xas, home);
 
-	do {
-		xas_lock_irq(&xas);
-		old = xas_load(&xas);
-		if (old && !xa_is_value(old))
-			xas_set_err(&xas, -EEXIST);
-		else
-			xas_store(&xas, folio);
-		if (!xas_error(&xas))
-			home->nrpages++;
-		xas_unlock_irq(&xas);
-	} while (xas_nomem(&xas, gfp & GFP_RECLAIM_MASK));
-
-	if (xas_error(&xas))
-		return xas_error(&xas);
-	*shadowp = old;
-	return 0;
+	xas_lock_irq(xas);
+	old = xas_load(xas);
+	if (old && !xa_is_value(old))
+		xas_set_err(xas, -EEXIST);
+	else
+		xas_store(xas, folio);
+	if (!xas_error(xas)) {
+		insertion->shadow = old;
+		home->nrpages++;
+	}
+	xas_unlock_irq(xas);
+	return xas_error(xas);
 }
 
 /**
  * page_cache_home_undo_insert - Take back page_cache_home_insert().
+ * @insertion: Where.
  * @home: The home's mapping.
- * @index: The device page.
  * @folio: The folio, still locked and still the file's.
- * @shadow: What had been there.
+ *
+ * Context: As page_cache_home_insert(), with the locks held since.
  */
-void page_cache_home_undo_insert(struct address_space *home, pgoff_t index,
-				 struct folio *folio, void *shadow)
+void page_cache_home_undo_insert(struct page_cache_insertion *insertion,
+				 struct address_space *home,
+				 struct folio *folio)
 {
-	XA_STATE(xas, &home->i_pages, index);
+	struct xa_state *xas = &insertion->xas;
 
-	mapping_set_update(&xas, home);
-	xas_lock_irq(&xas);
-	VM_WARN_ON_ONCE_FOLIO(xas_load(&xas) != folio, folio);
-	xas_store(&xas, shadow);
+	xas_lock_irq(xas);
+	xas_reset(xas);
+	VM_WARN_ON_ONCE_FOLIO(xas_load(xas) != folio, folio);
+	xas_store(xas, insertion->shadow);
 	home->nrpages--;
-	xas_unlock_irq(&xas);
+	xas_unlock_irq(xas);
 }
 
 /**

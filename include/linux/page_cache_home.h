@@ -16,12 +16,12 @@
  *     folio lock		(of a folio in the file)
  *       folio lock		(of a folio in the home)
  *         home fragments mutex
+ *           i_pages lock	(of the home)
  *           inode->i_lock	(of the file)
  *             i_pages lock	(of the file)
  *
- * The i_pages lock of the home nests inside the home folio's lock and is never
- * held together with that of a file.  Nothing is allocated under the fragments
- * mutex: reclaim takes it.
+ * The i_pages locks of a home and of a file are never held together.  Under the
+ * fragments mutex nothing waits for memory: reclaim takes it.
  */
 #ifndef _LINUX_PAGE_CACHE_HOME_H
 #define _LINUX_PAGE_CACHE_HOME_H
@@ -65,6 +65,16 @@ enum page_cache_populate {
 	PAGE_CACHE_PRIVATE,
 	PAGE_CACHE_DONATED,
 	PAGE_CACHE_ATTACHED,
+};
+
+/**
+ * struct page_cache_insertion - A folio that is being put into a home
+ * @xas: The place, and memory for nodes of the tree.
+ * @shadow: What was there before: %NULL or a shadow.
+ */
+struct page_cache_insertion {
+	struct xa_state xas;
+	void *shadow;
 };
 
 /* What /proc/vmstat shows of homes: pages, slots and objects that exist now. */
@@ -176,10 +186,15 @@ struct inode *page_cache_home_inode(void);
 struct folio *page_cache_alloc_folio(struct address_space *mapping, gfp_t gfp);
 bool page_cache_range_has_alias(struct address_space *mapping, pgoff_t first,
 				pgoff_t last);
-int page_cache_home_insert(struct address_space *home, struct folio *folio,
-			   pgoff_t index, gfp_t gfp, void **shadowp);
-void page_cache_home_undo_insert(struct address_space *home, pgoff_t index,
-				 struct folio *folio, void *shadow);
+void page_cache_insertion_init(struct page_cache_insertion *insertion,
+			       struct address_space *home, pgoff_t index);
+bool page_cache_insertion_refill(struct page_cache_insertion *insertion,
+				 gfp_t gfp);
+int page_cache_home_insert(struct page_cache_insertion *insertion,
+			   struct address_space *home, struct folio *folio);
+void page_cache_home_undo_insert(struct page_cache_insertion *insertion,
+				 struct address_space *home,
+				 struct folio *folio);
 bool page_cache_slot_to_alias(struct address_space *mapping, pgoff_t index,
 			      struct folio *folio, void *alias, bool donate,
 			      bool (*may)(void *data), void *data);

@@ -12,8 +12,8 @@
 //! 3. [`Home::fragments`],
 //! 4. `i_lock` and then `i_pages` lock of a file.
 //!
-//! The `i_pages` lock of the home nests in 2. It is not held together with 3 or 4. Nothing is
-//! allocated under 3, because reclaim takes it, with a home's folio locked.
+//! The `i_pages` lock of the home nests in 2 and in 3. It is not held together with 4. Under 3
+//! nothing waits for memory, because reclaim takes it, with a home's folio locked.
 //!
 //! [`Home::purge`] takes 2 while it holds the lock of the folio that a reader offers, which is 1.
 //! It only tries, because the home's folio may be one that this same reader has offered before and
@@ -23,8 +23,9 @@
 //!
 //! Its alias count is how many slots of files name it.
 //!
-//! - *Arriving.* The folio is in the home's tree, locked, and still says that it is the file's. The
-//!   count is zero, so that nobody can attach to it.
+//! - *Arriving.* The folio is in the home's tree, locked, and still says that it is the file's. It
+//!   is so only while [`Home::fragments`] is held, which whoever wants to attach to what it found in
+//!   the tree takes before it looks at it: to a reader, a folio of the home is live or dead.
 //! - *Live.* The count is at least one. The folio stays in the home.
 //! - *Dead.* The count is zero, and never becomes anything else. Who brings it there, with the
 //!   folio locked, takes the folio out of the home; where reclaim cannot, because somebody has a
@@ -32,8 +33,8 @@
 //!
 //! # Who may change the count
 //!
-//! - *Donate* makes it one, with the folio locked, in the `i_pages` critical section that puts the
-//!   first alias in place.
+//! - *Donate* makes it one, with the folio locked and [`Home::fragments`] held, in the `i_pages`
+//!   critical section that puts the first alias in place.
 //! - *Attach* increments it unless it is zero, in the `i_pages` critical section that puts the
 //!   alias in place, and with [`Home::fragments`] held. It does not need the folio's lock, so that
 //!   nobody waits for a read that another file started.
@@ -83,16 +84,11 @@ use crate::{
         new_mutex,
         Mutex, //
     },
-    time::{
-        delay::fsleep,
-        Delta, //
-    }, //
+    types::Opaque, //
 };
-use core::{
-    ptr::{
-        self,
-        NonNull, //
-    }, //
+use core::ptr::{
+    self,
+    NonNull, //
 };
 
 /// What became of a folio that a reader offered.
@@ -105,6 +101,8 @@ enum Outcome {
     Attached,
     /// Something changed meanwhile.
     LookAgain,
+    /// The home has a folio without aliases, which is in the way.
+    Dead,
 }
 
 /// How many aliases there are to a folio; see the states of a home folio above.
@@ -151,55 +149,142 @@ impl<'a> AliasCount<'a> {
     }
 }
 
-/// What [`Home::attach`] and [`Home::donate`] check inside the critical section.
-struct Check<'a> {
-    extent: &'a bindings::page_cache_extent,
-    home: *mut bindings::address_space,
+/// A slot of a file, whose folio a reader offers to the home.
+///
+/// # Invariants
+///
+/// `folio` is locked and in the slot `index` of `mapping`, until [`Slot::replace`] has replaced it.
+struct Slot<'a> {
+    mapping: *mut bindings::address_space,
+    index: usize,
     folio: &'a Folio,
-    dead: bool,
+    extent: &'a bindings::page_cache_extent,
 }
 
-impl Check<'_> {
-    fn file_maps_it(&self) -> bool {
-        match self.extent.valid {
+/// What is asked in the critical section in which a slot becomes an alias.
+struct Question<'a, F> {
+    extent: &'a bindings::page_cache_extent,
+    also: F,
+}
+
+impl<F: FnMut() -> bool> Question<'_, F> {
+    /// # Safety
+    ///
+    /// `data` must point to a `Question<F>` that nobody else uses, and the `i_pages` lock of the
+    /// file must be held.
+    unsafe extern "C" fn ask(data: *mut c_void) -> bool {
+        // SAFETY: By the safety requirements.
+        let question = unsafe { &mut *data.cast::<Self>() };
+        if let Some(valid) = question.extent.valid {
             // SAFETY: The file system gave us the function and its argument for the time of the
             // call to `populate`, and it is called as it was promised: with the lock held.
-            Some(valid) => unsafe { valid(self.extent.data) },
-            None => true,
+            if !unsafe { valid(question.extent.data) } {
+                return false;
+            }
+        }
+        (question.also)()
+    }
+}
+
+impl<'a> Slot<'a> {
+    /// # Safety
+    ///
+    /// `folio` must be locked and in `mapping`.
+    unsafe fn new(
+        mapping: *mut bindings::address_space,
+        folio: &'a Folio,
+        extent: &'a bindings::page_cache_extent,
+    ) -> Self {
+        // SAFETY: The folio exists and is locked, so that its index stays.
+        let index = unsafe { bindings::page_cache_folio_index(folio.as_ptr()) };
+        // INVARIANT: These are the safety requirements.
+        Self {
+            mapping,
+            index,
+            folio,
+            extent,
         }
     }
 
-    /// # Safety
-    ///
-    /// `data` must point to a `Check` that nobody else uses.
-    unsafe extern "C" fn may_attach(data: *mut c_void) -> bool {
-        // SAFETY: By the safety requirements.
-        let check = unsafe { &mut *data.cast::<Check<'_>>() };
-        if !check.file_maps_it() {
-            return false;
+    /// What of the file and of the device has to be covered by a fragment.
+    fn run(&self) -> Run {
+        Run {
+            file: self.mapping as usize,
+            index: self.index,
+            home: self.extent.home_index,
+            first: self.extent.first,
+            last: self.extent.last,
         }
-        let count = AliasCount::of(check.folio);
-        let attached = count.inc_unless_zero();
-        check.dead = !attached && count.is_zero();
-        attached
     }
 
-    /// # Safety
+    /// Replaces the folio by an alias, if the file still maps what it did, no direct I/O is in
+    /// flight, and `also` says so: all of that, and the replacement, in one critical section.
     ///
-    /// `data` must point to a `Check` that nobody else uses, of a folio that is locked.
-    unsafe extern "C" fn may_donate(data: *mut c_void) -> bool {
-        // SAFETY: By the safety requirements.
-        let check = unsafe { &mut *data.cast::<Check<'_>>() };
-        if !check.file_maps_it() {
-            return false;
-        }
-        // SAFETY: The folio is locked and in the home's tree. Who finds it by the file's slot at
-        // this moment takes its lock and sees that it is not the file's any more.
-        unsafe {
-            bindings::page_cache_set_home(check.folio.as_ptr(), check.home, check.extent.home_index)
+    /// With `donate`, the folio goes on living in the home; else the page cache forgets it.
+    fn replace<F: FnMut() -> bool>(&self, alias: Entry, donate: bool, also: F) -> bool {
+        let mut question = Question {
+            extent: self.extent,
+            also,
         };
-        AliasCount::of(check.folio).first();
-        true
+        // SAFETY: By the type invariants the folio is locked and in the slot. The question outlives
+        // the call, which asks it with the lock held.
+        unsafe {
+            bindings::page_cache_slot_to_alias(
+                self.mapping,
+                self.index,
+                self.folio.as_ptr(),
+                alias.into_raw(),
+                donate,
+                Some(Question::<F>::ask),
+                ptr::from_mut(&mut question).cast(),
+            )
+        }
+    }
+}
+
+/// A folio on its way into the tree of a home.
+///
+/// # Invariants
+///
+/// It is set up for the tree of `home`, and has memory of its own only between a failed
+/// [`Insertion::insert`] and the [`Insertion::refill`] after it.
+struct Insertion<'a> {
+    raw: Opaque<bindings::page_cache_insertion>,
+    home: &'a Home,
+}
+
+impl<'a> Insertion<'a> {
+    fn new(home: &'a Home, index: usize) -> Self {
+        let raw = Opaque::uninit();
+        // SAFETY: This sets it up; the mapping exists by the type invariants of the home.
+        unsafe { bindings::page_cache_insertion_init(raw.get(), home.mapping, index) };
+        // INVARIANT: Just set up.
+        Self { raw, home }
+    }
+
+    /// Makes `folio` an arriving one. `_fragments` shows that they are locked, which keeps that
+    /// from the eyes of other readers.
+    fn insert(&mut self, folio: &Folio, _fragments: &Fragments) -> Result {
+        // SAFETY: By the type invariants this is set up; our caller has a locked folio.
+        to_result(unsafe {
+            bindings::page_cache_home_insert(self.raw.get(), self.home.mapping, folio.as_ptr())
+        })
+    }
+
+    /// Takes back a successful [`Self::insert`], under the same lock of the fragments.
+    fn undo(&mut self, folio: &Folio, _fragments: &Fragments) {
+        // SAFETY: As above; the folio is arriving, as nothing came of it.
+        unsafe {
+            bindings::page_cache_home_undo_insert(self.raw.get(), self.home.mapping, folio.as_ptr())
+        };
+    }
+
+    /// Gets the memory that was lacking. Says `false` if nothing was, or if there is none; then
+    /// this holds no memory.
+    fn refill(&mut self) -> bool {
+        // SAFETY: By the type invariants this is set up. The caller is a reader in
+        // `memalloc_nofs_save()`, which may sleep.
+        unsafe { bindings::page_cache_insertion_refill(self.raw.get(), GFP_KERNEL.as_raw()) }
     }
 }
 
@@ -255,24 +340,20 @@ impl Home {
     }
 
     /// Offers a folio to the home, see `enum page_cache_populate`.
-    fn populate(
-        &self,
-        mapping: *mut bindings::address_space,
-        folio: &Folio,
-        extent: &bindings::page_cache_extent,
-    ) -> Outcome {
+    fn populate(&self, slot: &Slot<'_>) -> Outcome {
         // A folio that is to be dropped when it was read is not for sharing.
         //
         // SAFETY: The folio exists.
-        if !self.enabled.load(Relaxed) || unsafe { bindings::folio_test_dropbehind(folio.as_ptr()) }
+        if !self.enabled.load(Relaxed)
+            || unsafe { bindings::folio_test_dropbehind(slot.folio.as_ptr()) }
         {
             return Outcome::Private;
         }
-        // What was in the way may have been a dead folio, or one that had not quite arrived.
+        // What was in the way may have been a dead folio, or is gone.
         for _ in 0..Self::TRIES {
-            let outcome = match self.lookup(extent.home_index) {
-                Some(found) => self.attach(mapping, folio, &found, extent),
-                None => self.donate(mapping, folio, extent),
+            let outcome = match self.lookup(slot.extent.home_index) {
+                Some(found) => self.attach(slot, &found),
+                None => self.donate(slot),
             };
             if !matches!(outcome, Outcome::LookAgain) {
                 return outcome;
@@ -295,79 +376,62 @@ impl Home {
         }
     }
 
-    /// Runs `f` with the fragments locked and the slot of `folio` covered.
-    fn with_cover(
-        &self,
-        mapping: *mut bindings::address_space,
-        folio: &Folio,
-        extent: &bindings::page_cache_extent,
-        f: impl FnOnce() -> bool,
-    ) -> bool {
-        // SAFETY: The folio exists, is locked by our caller and in a slot of the file.
-        let index = unsafe { bindings::page_cache_folio_index(folio.as_ptr()) };
-        let run = Run {
-            file: mapping as usize,
-            index,
-            home: extent.home_index,
-            first: extent.first,
-            last: extent.last,
-        };
+    /// Whether a folio is this home's now. Unless the caller has locked it, or the fragments, the
+    /// answer may be another one at once.
+    fn owns(&self, folio: &Folio) -> bool {
+        // SAFETY: The folio exists.
+        ptr::eq(
+            unsafe { bindings::page_cache_folio_mapping(folio.as_ptr()) },
+            self.mapping,
+        )
+    }
+
+    /// Runs `f` with the fragments locked and the slot covered by one. Returns [`None`] if there is
+    /// no memory for that.
+    fn with_cover<T>(&self, slot: &Slot<'_>, f: impl FnOnce(&Fragments) -> T) -> Option<T> {
+        let run = slot.run();
         let mut spare = Spare::default();
         loop {
             let mut fragments = self.fragments.lock();
             let before = fragments.len();
             if let Ok(()) = fragments.cover(&run, &mut spare) {
                 count_fragments(before, fragments.len());
-                return f();
+                return Some(f(&fragments));
             }
             drop(fragments);
             // The caller is a reader in `memalloc_nofs_save()`.
-            if spare.fill(GFP_KERNEL_ACCOUNT | __GFP_NOWARN).is_err() {
-                return false;
-            }
+            spare.fill(GFP_KERNEL_ACCOUNT | __GFP_NOWARN).ok()?;
         }
     }
 
     /// Lets a file share `found`, and removes the folio that it has.
-    fn attach(
-        &self,
-        mapping: *mut bindings::address_space,
-        folio: &Folio,
-        found: &ARef<Folio>,
-        extent: &bindings::page_cache_extent,
-    ) -> Outcome {
-        let mut check = Check {
-            extent,
-            home: self.mapping,
-            folio: found,
-            dead: false,
-        };
+    fn attach(&self, slot: &Slot<'_>, found: &Folio) -> Outcome {
         let Some(alias) = Entry::alias(found.pfn()) else {
             return Outcome::Private;
         };
-        // SAFETY: The folio exists.
-        let index = unsafe { bindings::page_cache_folio_index(folio.as_ptr()) };
         // The cache's reference goes, and nobody else need have one.
-        let folio: ARef<Folio> = folio.into();
-        let attached = self.with_cover(mapping, &folio, extent, || {
-            // SAFETY: `folio` is locked and in this slot; `check` outlives the call.
-            unsafe {
-                bindings::page_cache_slot_to_alias(
-                    mapping,
-                    index,
-                    folio.as_ptr(),
-                    alias.into_raw(),
-                    false,
-                    Some(Check::may_attach),
-                    ptr::from_mut(&mut check).cast(),
-                )
-            }
+        let folio: ARef<Folio> = slot.folio.into();
+        let mut refused = Outcome::Private;
+        let attached = self.with_cover(slot, |_| {
+            slot.replace(alias, false, || {
+                let count = AliasCount::of(found);
+                // With the fragments locked nothing arrives: what is not ours was taken back, or
+                // has left the home since.
+                if !self.owns(found) {
+                    refused = Outcome::LookAgain;
+                    return false;
+                }
+                let attached = count.inc_unless_zero();
+                if !attached && count.is_zero() {
+                    refused = Outcome::Dead;
+                }
+                attached
+            })
         });
-        if !attached {
-            return if check.dead {
-                self.purge(found)
-            } else {
-                Outcome::Private
+        if attached != Some(true) {
+            return match refused {
+                Outcome::Dead => self.purge(found),
+                other => other,
             };
         }
         // SAFETY: Both folios exist.
@@ -378,94 +442,55 @@ impl Home {
     }
 
     /// Makes a file's folio the home's.
-    fn donate(
-        &self,
-        mapping: *mut bindings::address_space,
-        folio: &Folio,
-        extent: &bindings::page_cache_extent,
-    ) -> Outcome {
+    fn donate(&self, slot: &Slot<'_>) -> Outcome {
+        let folio = slot.folio;
         let Some(alias) = Entry::alias(folio.pfn()) else {
             return Outcome::Private;
         };
-        if !AliasCount::of(folio).is_zero() {
+        let count = AliasCount::of(folio);
+        if !count.is_zero() {
             return Outcome::Private;
         }
-        let mut shadow = ptr::null_mut();
-        // SAFETY: The folio is locked, order 0, and arriving: its count is zero.
-        match to_result(unsafe {
-            bindings::page_cache_home_insert(
-                self.mapping,
-                folio.as_ptr(),
-                extent.home_index,
-                GFP_KERNEL.as_raw(),
-                &mut shadow,
-            )
-        }) {
-            Ok(()) => (),
-            Err(EEXIST) => return Outcome::LookAgain,
-            Err(_) => return Outcome::Private,
-        }
-        // SAFETY: The folio exists.
-        let index = unsafe { bindings::page_cache_folio_index(folio.as_ptr()) };
-        let mut check = Check {
-            extent,
-            home: self.mapping,
-            folio,
-            dead: false,
-        };
-        let donated = self.with_cover(mapping, folio, extent, || {
-            // SAFETY: `folio` is locked and in this slot; `check` outlives the call.
-            unsafe {
-                bindings::page_cache_slot_to_alias(
-                    mapping,
-                    index,
-                    folio.as_ptr(),
-                    alias.into_raw(),
-                    true,
-                    Some(Check::may_donate),
-                    ptr::from_mut(&mut check).cast(),
-                )
+        let index = slot.extent.home_index;
+        let mut insertion = Insertion::new(self, index);
+        loop {
+            let donated: Option<Result<bool>> = self.with_cover(slot, |fragments| {
+                insertion.insert(folio, fragments)?;
+                let donated = slot.replace(alias, true, || {
+                    // SAFETY: The folio is locked and in the home's tree. Who finds it by the
+                    // file's slot at this moment takes its lock and sees that it is not the
+                    // file's any more.
+                    unsafe { bindings::page_cache_set_home(folio.as_ptr(), self.mapping, index) };
+                    count.first();
+                    true
+                });
+                if !donated {
+                    insertion.undo(folio, fragments);
+                }
+                Ok(donated)
+            });
+            if insertion.refill() {
+                continue;
             }
-        });
-        if donated {
-            return Outcome::Donated;
+            return match donated {
+                Some(Ok(true)) => Outcome::Donated,
+                Some(Err(EEXIST)) => Outcome::LookAgain,
+                _ => Outcome::Private,
+            };
         }
-        // SAFETY: The folio is still locked and still arriving: nobody can attach to it.
-        unsafe {
-            bindings::page_cache_home_undo_insert(
-                self.mapping,
-                extent.home_index,
-                folio.as_ptr(),
-                shadow,
-            )
-        };
-        Outcome::Private
     }
 
     /// Removes a dead folio that is in a reader's way.
     fn purge(&self, found: &Folio) -> Outcome {
-        // See the lock order for why it is not waited for. Who has it locked is reclaim, or a
-        // reader whose folio has not quite arrived. That one waits for memory or for the fragments
-        // at most, and not for us: give it a moment, lest there be two copies.
-        match found.try_lock() {
-            Some(locked) => {
-                // SAFETY: The folio is locked.
-                let mapping = unsafe { bindings::page_cache_folio_mapping(found.as_ptr()) };
-                if ptr::eq(mapping, self.mapping) && AliasCount::of(found).is_zero() {
-                    remove_dead(&locked);
-                }
-                Outcome::LookAgain
-            }
-            None => {
-                // SAFETY: The folio exists. It is not locked by us, so this is a hint.
-                let mapping = unsafe { bindings::page_cache_folio_mapping(found.as_ptr()) };
-                if ptr::eq(mapping, self.mapping) {
-                    return Outcome::Private;
-                }
-                fsleep(Delta::from_micros(50));
-                Outcome::LookAgain
-            }
+        // See the lock order for why it is not waited for. Who has it locked is about to remove it,
+        // or is reclaim, which finds our reference in its way.
+        let Some(locked) = found.try_lock() else {
+            return Outcome::Private;
+        };
+        if self.owns(found) && AliasCount::of(found).is_zero() {
+            remove_dead(&locked);
         }
+        Outcome::LookAgain
     }
 
     /// Removes all aliases to a folio, so that it is dead. Says `false` if it cannot now.
@@ -750,12 +775,16 @@ unsafe extern "C" fn page_cache_home_populate(
     extent: *const bindings::page_cache_extent,
 ) -> bindings::page_cache_populate {
     // SAFETY: By the safety requirements.
-    let (home, folio, extent) =
-        unsafe { (&*home.cast::<Home>(), Folio::from_raw(folio), &*extent) };
-    match home.populate(mapping, folio, extent) {
+    let (home, slot) = unsafe {
+        (
+            &*home.cast::<Home>(),
+            Slot::new(mapping, Folio::from_raw(folio), &*extent),
+        )
+    };
+    match home.populate(&slot) {
         Outcome::Attached => bindings::page_cache_populate_PAGE_CACHE_ATTACHED,
         Outcome::Donated => bindings::page_cache_populate_PAGE_CACHE_DONATED,
-        Outcome::Private | Outcome::LookAgain => bindings::page_cache_populate_PAGE_CACHE_PRIVATE,
+        _ => bindings::page_cache_populate_PAGE_CACHE_PRIVATE,
     }
 }
 
