@@ -24,8 +24,8 @@
 //! Its alias count is how many slots of files name it.
 //!
 //! - *Arriving.* The folio is in the home's tree, locked, and still says that it is the file's. It
-//!   is so only while [`Home::fragments`] is held, which whoever wants to attach to what it found in
-//!   the tree takes before it looks at it: to a reader, a folio of the home is live or dead.
+//!   is so only while [`Home::fragments`] is held, which whoever wants to attach to what it found
+//!   in the tree takes before it looks at it: to a reader, a folio of the home is live or dead.
 //! - *Live.* The count is at least one. The folio stays in the home.
 //! - *Dead.* The count is zero, and never becomes anything else. Who brings it there, with the
 //!   folio locked, takes the folio out of the home; where reclaim cannot, because somebody has a
