@@ -29,8 +29,7 @@ enum state {
 FIXTURE(changed)
 {
 	struct pc_fs fs;
-	struct pc_file a, b, c;
-	unsigned char *map_a, *map_b;
+	struct pc_file *a, *b, *c;
 	struct pc_stat start;
 };
 
@@ -55,49 +54,33 @@ FIXTURE_VARIANT_ADD(changed, mapped)
 };
 
 /* Reads one byte of each page: they are in the page table afterwards. */
-static void touch(const unsigned char *map, size_t size)
+static void touch(const struct pc_file *f)
 {
-	for (size_t i = 0; i < size; i += PC_PAGE)
-		pc_touch(map + i);
+	for (size_t i = 0; i < SIZE; i += PC_PAGE)
+		pc_touch(f->map + i);
 }
 
 /* a, and two clones of it; c is the witness that no test touches. */
 FIXTURE_SETUP(changed)
 {
-	struct pc_stat before;
-
-	pc_setup(_metadata, &self->fs, NULL);
-	if (_metadata->exit_code)
+	if (!pc_setup(_metadata, &self->fs, NULL))
 		return;
-	ASSERT_EQ(0, pc_create(&self->a, &self->fs, "a", SIZE, 1));
-	ASSERT_EQ(0, pc_clone(&self->b, &self->a, "b"));
-	ASSERT_EQ(0, pc_clone(&self->c, &self->a, "c"));
-	ASSERT_EQ(0, pc_drop_caches("3"));
-	self->map_a = mmap(NULL, MAP, PROT_READ, MAP_SHARED, self->a.fd, 0);
-	ASSERT_NE(MAP_FAILED, self->map_a);
-	self->map_b = mmap(NULL, MAP, PROT_READ, MAP_SHARED, self->b.fd, 0);
-	ASSERT_NE(MAP_FAILED, self->map_b);
-	pc_stat(&before);
-	if (variant->state != COLD) {
-		ASSERT_EQ(0, pc_verify(&self->a, PC_READ));
-		ASSERT_EQ(0, pc_verify(&self->b, PC_READ));
-		ASSERT_EQ(0, pc_verify(&self->c, PC_READ));
-		/* Without aliases there is nothing to break. */
-		pc_expect_pages(_metadata, &before, PAGES, 3 * PAGES);
-	}
+	pc_setup_clones(_metadata, &self->fs, SIZE, &self->a, &self->b,
+			&self->c);
+	ASSERT_NE(NULL, pc_map(self->a, MAP, PROT_READ, MAP_SHARED));
+	ASSERT_NE(NULL, pc_map(self->b, MAP, PROT_READ, MAP_SHARED));
+	/* Without aliases there is nothing to break. */
+	if (variant->state != COLD)
+		pc_warm(_metadata, PAGES, self->a, self->b, self->c);
 	if (variant->state == MAPPED) {
-		touch(self->map_a, SIZE);
-		touch(self->map_b, SIZE);
+		touch(self->a);
+		touch(self->b);
 	}
 	pc_stat(&self->start);
 }
 
 FIXTURE_TEARDOWN(changed)
 {
-	if (self->map_a)
-		munmap(self->map_a, MAP);
-	if (self->map_b)
-		munmap(self->map_b, MAP);
 	pc_teardown(_metadata, &self->fs);
 }
 
@@ -106,35 +89,22 @@ static void check(struct __test_metadata *_metadata,
 		  struct _test_data_changed *self, enum state state)
 {
 	if (state == MAPPED) {
-		EXPECT_EQ(0, pc_compare("a by its mapping", self->a.m->data,
-					self->map_a, self->a.m->size, 0));
-		EXPECT_EQ(0, pc_compare("b by its mapping", self->b.m->data,
-					self->map_b, self->b.m->size, 0));
+		pc_expect_map(_metadata, self->a);
+		pc_expect_map(_metadata, self->b);
 	}
-	EXPECT_EQ(0, pc_verify_all(&self->fs));
-	/* The old mappings would keep the file system busy. */
-	munmap(self->map_a, MAP);
-	munmap(self->map_b, MAP);
-	self->map_a = NULL;
-	self->map_b = NULL;
 	EXPECT_EQ(0, pc_verify_cycle(&self->fs));
-	EXPECT_EQ(0, pc_verify(&self->a, PC_MMAP));
-	EXPECT_EQ(0, pc_verify(&self->b, PC_MMAP));
+	EXPECT_EQ(0, pc_verify(self->a, PC_MMAP));
+	EXPECT_EQ(0, pc_verify(self->b, PC_MMAP));
 }
 
 /* A whole page is overwritten. */
 TEST_F(changed, write_page)
 {
-	ASSERT_EQ(0, pc_write(&self->a, 5 * PC_PAGE, PC_PAGE, 2));
+	ASSERT_EQ(0, pc_write(self->a, 5 * PC_PAGE, PC_PAGE, 2));
 	if (variant->state == CACHED) {
-		struct pc_stat d = pc_since(&self->start);
-
 		/* One alias goes, the home page stays for the other two. */
 		pc_expect_pages(_metadata, &self->start, 0, -1);
-		if (pc_sharing()) {
-			EXPECT_EQ(1, d.v[PC_BREAK])
-				TH_LOG("%s", pc_stat_str(&d));
-		}
+		pc_expect_count(_metadata, &self->start, PC_BREAK, 1);
 	}
 	check(_metadata, self, variant->state);
 }
@@ -142,22 +112,22 @@ TEST_F(changed, write_page)
 /* A part of a page is overwritten: the rest comes from the shared page. */
 TEST_F(changed, write_part_of_page)
 {
-	ASSERT_EQ(0, pc_write(&self->a, 5 * PC_PAGE + 1000, 100, 2));
+	ASSERT_EQ(0, pc_write(self->a, 5 * PC_PAGE + 1000, 100, 2));
 	check(_metadata, self, variant->state);
 }
 
 /* A write that starts and ends inside of pages. */
 TEST_F(changed, write_across_pages)
 {
-	ASSERT_EQ(0, pc_write(&self->a, 4 * PC_PAGE + 4000, 3 * PC_PAGE, 2));
+	ASSERT_EQ(0, pc_write(self->a, 4 * PC_PAGE + 4000, 3 * PC_PAGE, 2));
 	check(_metadata, self, variant->state);
 }
 
 /* All of the file is overwritten, then all of another one. */
 TEST_F(changed, write_everything)
 {
-	ASSERT_EQ(0, pc_write(&self->a, 0, SIZE, 2));
-	ASSERT_EQ(0, pc_write(&self->b, 0, SIZE, 3));
+	ASSERT_EQ(0, pc_write(self->a, 0, SIZE, 2));
+	ASSERT_EQ(0, pc_write(self->b, 0, SIZE, 3));
 	check(_metadata, self, variant->state);
 }
 
@@ -165,13 +135,13 @@ TEST_F(changed, write_everything)
 TEST_F(changed, write_again_after_writeback)
 {
 	for (int i = 0; i < 4; i++) {
-		ASSERT_EQ(0, pc_write(&self->a, 7 * PC_PAGE + 500 * i, 777,
+		ASSERT_EQ(0, pc_write(self->a, 7 * PC_PAGE + 500 * i, 777,
 				      2 + i));
-		ASSERT_EQ(0, fsync(self->a.fd));
-		ASSERT_EQ(0, pc_verify(&self->a, PC_READ));
-		ASSERT_EQ(0, pc_write(&self->b, 7 * PC_PAGE + 500 * i, 777,
+		ASSERT_EQ(0, fsync(self->a->fd));
+		ASSERT_EQ(0, pc_verify(self->a, PC_READ));
+		ASSERT_EQ(0, pc_write(self->b, 7 * PC_PAGE + 500 * i, 777,
 				      20 + i));
-		ASSERT_EQ(0, pc_verify(&self->b, PC_READ));
+		ASSERT_EQ(0, pc_verify(self->b, PC_READ));
 	}
 	check(_metadata, self, variant->state);
 }
@@ -179,62 +149,62 @@ TEST_F(changed, write_again_after_writeback)
 /* The last page is shared and not full: an append goes into it. */
 TEST_F(changed, append)
 {
-	ASSERT_EQ(0, pc_append(&self->a, 300, 2));
-	ASSERT_EQ(0, pc_append(&self->b, 3 * PC_PAGE, 3));
-	ASSERT_EQ(0, pc_append(&self->a, 2 * PC_PAGE, 4));
+	ASSERT_EQ(0, pc_append(self->a, 300, 2));
+	ASSERT_EQ(0, pc_append(self->b, 3 * PC_PAGE, 3));
+	ASSERT_EQ(0, pc_append(self->a, 2 * PC_PAGE, 4));
 	check(_metadata, self, variant->state);
 }
 
 /* A write beyond the end leaves zeros between the old end and itself. */
 TEST_F(changed, write_beyond_end)
 {
-	ASSERT_EQ(0, pc_write(&self->a, SIZE + 2 * PC_PAGE + 99, 500, 2));
+	ASSERT_EQ(0, pc_write(self->a, SIZE + 2 * PC_PAGE + 99, 500, 2));
 	check(_metadata, self, variant->state);
 }
 
 /* Cut at a page boundary. */
 TEST_F(changed, truncate_at_page)
 {
-	ASSERT_EQ(0, pc_truncate(&self->a, 9 * PC_PAGE));
+	ASSERT_EQ(0, pc_truncate(self->a, 9 * PC_PAGE));
 	check(_metadata, self, variant->state);
 }
 
 /* Cut inside of a shared page, then grow: zeros, not the other file's data. */
 TEST_F(changed, truncate_inside_page_and_grow)
 {
-	ASSERT_EQ(0, pc_truncate(&self->a, 9 * PC_PAGE + 1111));
-	ASSERT_EQ(0, pc_truncate(&self->a, SIZE));
+	ASSERT_EQ(0, pc_truncate(self->a, 9 * PC_PAGE + 1111));
+	ASSERT_EQ(0, pc_truncate(self->a, SIZE));
 	check(_metadata, self, variant->state);
 }
 
 /* Cut inside of the last page and grow inside of it. */
 TEST_F(changed, truncate_last_page)
 {
-	ASSERT_EQ(0, pc_truncate(&self->a, SIZE - 700));
-	ASSERT_EQ(0, pc_truncate(&self->a, SIZE - 100));
-	ASSERT_EQ(0, pc_truncate(&self->b, SIZE + 100));
+	ASSERT_EQ(0, pc_truncate(self->a, SIZE - 700));
+	ASSERT_EQ(0, pc_truncate(self->a, SIZE - 100));
+	ASSERT_EQ(0, pc_truncate(self->b, SIZE + 100));
 	check(_metadata, self, variant->state);
 }
 
 /* Grown only: what was behind the end of the file shows as zeros. */
 TEST_F(changed, truncate_up)
 {
-	ASSERT_EQ(0, pc_truncate(&self->a, SIZE + 3 * PC_PAGE + 5));
+	ASSERT_EQ(0, pc_truncate(self->a, SIZE + 3 * PC_PAGE + 5));
 	check(_metadata, self, variant->state);
 }
 
 /* Emptied and filled again. */
 TEST_F(changed, truncate_to_nothing)
 {
-	ASSERT_EQ(0, pc_truncate(&self->a, 0));
-	ASSERT_EQ(0, pc_write(&self->a, 100, 2 * PC_PAGE, 2));
+	ASSERT_EQ(0, pc_truncate(self->a, 0));
+	ASSERT_EQ(0, pc_write(self->a, 100, 2 * PC_PAGE, 2));
 	check(_metadata, self, variant->state);
 }
 
 /* A hole of whole pages. */
 TEST_F(changed, punch_pages)
 {
-	ASSERT_EQ(0, pc_fallocate(&self->a,
+	ASSERT_EQ(0, pc_fallocate(self->a,
 				  FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 				  3 * PC_PAGE, 4 * PC_PAGE));
 	if (variant->state == CACHED)
@@ -245,7 +215,7 @@ TEST_F(changed, punch_pages)
 /* A hole inside of one page: zeros in a's page, not in the shared one. */
 TEST_F(changed, punch_inside_page)
 {
-	ASSERT_EQ(0, pc_fallocate(&self->a,
+	ASSERT_EQ(0, pc_fallocate(self->a,
 				  FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 				  3 * PC_PAGE + 100, 1000));
 	check(_metadata, self, variant->state);
@@ -254,7 +224,7 @@ TEST_F(changed, punch_inside_page)
 /* A hole that begins and ends inside of pages. */
 TEST_F(changed, punch_across_pages)
 {
-	ASSERT_EQ(0, pc_fallocate(&self->a,
+	ASSERT_EQ(0, pc_fallocate(self->a,
 				  FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 				  3 * PC_PAGE + 3000, 3 * PC_PAGE));
 	check(_metadata, self, variant->state);
@@ -263,7 +233,7 @@ TEST_F(changed, punch_across_pages)
 /* All behind the hole moves down: aliases at the old places are wrong. */
 TEST_F(changed, collapse)
 {
-	ASSERT_EQ(0, pc_fallocate(&self->a, FALLOC_FL_COLLAPSE_RANGE,
+	ASSERT_EQ(0, pc_fallocate(self->a, FALLOC_FL_COLLAPSE_RANGE,
 				  4 * PC_PAGE, 3 * PC_PAGE));
 	check(_metadata, self, variant->state);
 }
@@ -271,7 +241,7 @@ TEST_F(changed, collapse)
 /* All behind the gap moves up. */
 TEST_F(changed, insert)
 {
-	ASSERT_EQ(0, pc_fallocate(&self->a, FALLOC_FL_INSERT_RANGE,
+	ASSERT_EQ(0, pc_fallocate(self->a, FALLOC_FL_INSERT_RANGE,
 				  4 * PC_PAGE, 3 * PC_PAGE));
 	check(_metadata, self, variant->state);
 }
@@ -279,7 +249,7 @@ TEST_F(changed, insert)
 /* Whole pages become zeros. */
 TEST_F(changed, zero_range)
 {
-	ASSERT_EQ(0, pc_fallocate(&self->a, FALLOC_FL_ZERO_RANGE, 6 * PC_PAGE,
+	ASSERT_EQ(0, pc_fallocate(self->a, FALLOC_FL_ZERO_RANGE, 6 * PC_PAGE,
 				  5 * PC_PAGE));
 	check(_metadata, self, variant->state);
 }
@@ -287,9 +257,9 @@ TEST_F(changed, zero_range)
 /* Zeros that begin and end inside of shared pages. */
 TEST_F(changed, zero_range_partial)
 {
-	ASSERT_EQ(0, pc_fallocate(&self->a, FALLOC_FL_ZERO_RANGE,
+	ASSERT_EQ(0, pc_fallocate(self->a, FALLOC_FL_ZERO_RANGE,
 				  6 * PC_PAGE + 77, 2 * PC_PAGE + 11));
-	ASSERT_EQ(0, pc_fallocate(&self->b, FALLOC_FL_ZERO_RANGE,
+	ASSERT_EQ(0, pc_fallocate(self->b, FALLOC_FL_ZERO_RANGE,
 				  6 * PC_PAGE + 77, 500));
 	check(_metadata, self, variant->state);
 }
@@ -297,9 +267,9 @@ TEST_F(changed, zero_range_partial)
 /* Zeros from inside of the last page to beyond the end. */
 TEST_F(changed, zero_range_over_end)
 {
-	ASSERT_EQ(0, pc_fallocate(&self->a, FALLOC_FL_ZERO_RANGE, SIZE - 50,
+	ASSERT_EQ(0, pc_fallocate(self->a, FALLOC_FL_ZERO_RANGE, SIZE - 50,
 				  2 * PC_PAGE));
-	ASSERT_EQ(0, pc_fallocate(&self->b,
+	ASSERT_EQ(0, pc_fallocate(self->b,
 				  FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE,
 				  SIZE - 50, 2 * PC_PAGE));
 	check(_metadata, self, variant->state);
@@ -308,10 +278,10 @@ TEST_F(changed, zero_range_over_end)
 /* Room beyond the end that does not show, until the file grows into it. */
 TEST_F(changed, keep_size)
 {
-	ASSERT_EQ(0, pc_fallocate(&self->a, FALLOC_FL_KEEP_SIZE, SIZE,
+	ASSERT_EQ(0, pc_fallocate(self->a, FALLOC_FL_KEEP_SIZE, SIZE,
 				  4 * PC_PAGE));
-	ASSERT_EQ(0, pc_verify(&self->a, PC_READ));
-	ASSERT_EQ(0, pc_truncate(&self->a, SIZE + 2 * PC_PAGE));
+	ASSERT_EQ(0, pc_verify(self->a, PC_READ));
+	ASSERT_EQ(0, pc_truncate(self->a, SIZE + 2 * PC_PAGE));
 	check(_metadata, self, variant->state);
 }
 
@@ -320,56 +290,56 @@ TEST_F(changed, unshare)
 {
 	uint64_t dev;
 
-	ASSERT_EQ(0, pc_fallocate(&self->a, FALLOC_FL_UNSHARE_RANGE,
+	ASSERT_EQ(0, pc_fallocate(self->a, FALLOC_FL_UNSHARE_RANGE,
 				  2 * PC_PAGE, 8 * PC_PAGE));
-	ASSERT_EQ(0, pc_verify(&self->a, PC_READ));
-	ASSERT_EQ(0, fsync(self->a.fd));
-	dev = pc_physical(&self->a, 2 * PC_PAGE);
-	EXPECT_NE(pc_physical(&self->b, 2 * PC_PAGE), dev);
-	ASSERT_EQ(0, pc_write(&self->a, 3 * PC_PAGE + 5, 2000, 2));
-	ASSERT_EQ(0, fsync(self->a.fd));
+	ASSERT_EQ(0, pc_verify(self->a, PC_READ));
+	ASSERT_EQ(0, fsync(self->a->fd));
+	dev = pc_block(_metadata, self->a, 2 * PC_PAGE);
+	EXPECT_NE(pc_block(_metadata, self->b, 2 * PC_PAGE), dev);
+	ASSERT_EQ(0, pc_write(self->a, 3 * PC_PAGE + 5, 2000, 2));
+	ASSERT_EQ(0, fsync(self->a->fd));
 	/* In place: the block is a's own now. */
-	EXPECT_EQ(dev, pc_physical(&self->a, 2 * PC_PAGE));
+	EXPECT_EQ(dev, pc_block(_metadata, self->a, 2 * PC_PAGE));
 	check(_metadata, self, variant->state);
 }
 
 /* Blocks of equal content become one; a later write parts them again. */
 TEST_F(changed, dedupe)
 {
-	static struct pc_file d;
+	struct pc_file *d;
 
 	/* d has a's content in blocks of its own, and is in the page cache. */
 	ASSERT_EQ(0, pc_create(&d, &self->fs, "d", SIZE, 1));
-	ASSERT_EQ(0, pc_verify(&d, PC_READ));
-	ASSERT_NE(pc_physical(&self->a, 0), pc_physical(&d, 0));
-	ASSERT_EQ(0, pc_dedupe(&d, 0, &self->a, 0, 16 * PC_PAGE));
-	EXPECT_EQ(pc_physical(&self->a, 0), pc_physical(&d, 0));
-	ASSERT_EQ(0, pc_verify(&d, PC_READ));
-	ASSERT_EQ(0, pc_write(&d, 2 * PC_PAGE + 10, 3000, 5));
-	ASSERT_EQ(0, pc_write(&self->a, 3 * PC_PAGE + 10, 3000, 6));
+	ASSERT_EQ(0, pc_verify(d, PC_READ));
+	ASSERT_NE(pc_block(_metadata, self->a, 0), pc_block(_metadata, d, 0));
+	ASSERT_EQ(0, pc_dedupe(d, 0, self->a, 0, 16 * PC_PAGE));
+	EXPECT_EQ(pc_block(_metadata, self->a, 0), pc_block(_metadata, d, 0));
+	ASSERT_EQ(0, pc_verify(d, PC_READ));
+	ASSERT_EQ(0, pc_write(d, 2 * PC_PAGE + 10, 3000, 5));
+	ASSERT_EQ(0, pc_write(self->a, 3 * PC_PAGE + 10, 3000, 6));
 	check(_metadata, self, variant->state);
 }
 
 /* Dirty pages count for what is equal: not the shared page, not the disk. */
 TEST_F(changed, dedupe_sees_dirty_pages)
 {
-	ASSERT_EQ(0, pc_write(&self->a, 2 * PC_PAGE, 100, 5));
-	EXPECT_EQ(1, pc_dedupe(&self->b, 0, &self->a, 0, 4 * PC_PAGE));
-	ASSERT_EQ(0, pc_write(&self->b, 2 * PC_PAGE, 100, 5));
-	EXPECT_EQ(0, pc_dedupe(&self->b, 0, &self->a, 0, 4 * PC_PAGE));
-	EXPECT_EQ(pc_physical(&self->a, 2 * PC_PAGE),
-		  pc_physical(&self->b, 2 * PC_PAGE));
+	ASSERT_EQ(0, pc_write(self->a, 2 * PC_PAGE, 100, 5));
+	EXPECT_EQ(1, pc_dedupe(self->b, 0, self->a, 0, 4 * PC_PAGE));
+	ASSERT_EQ(0, pc_write(self->b, 2 * PC_PAGE, 100, 5));
+	EXPECT_EQ(0, pc_dedupe(self->b, 0, self->a, 0, 4 * PC_PAGE));
+	EXPECT_EQ(pc_block(_metadata, self->a, 2 * PC_PAGE),
+		  pc_block(_metadata, self->b, 2 * PC_PAGE));
 	check(_metadata, self, variant->state);
 }
 
 /* Other blocks are put under a shared range. */
 TEST_F(changed, clone_range_over_shared)
 {
-	static struct pc_file d;
+	struct pc_file *d;
 
 	ASSERT_EQ(0, pc_create(&d, &self->fs, "d", SIZE, 9));
-	ASSERT_EQ(0, pc_verify(&d, PC_READ));
-	ASSERT_EQ(0, pc_clone_range(&self->a, 4 * PC_PAGE, &d, 2 * PC_PAGE,
+	ASSERT_EQ(0, pc_verify(d, PC_READ));
+	ASSERT_EQ(0, pc_clone_range(self->a, 4 * PC_PAGE, d, 2 * PC_PAGE,
 				    6 * PC_PAGE));
 	check(_metadata, self, variant->state);
 }
@@ -377,9 +347,9 @@ TEST_F(changed, clone_range_over_shared)
 /* Dirty pages of the source come along, dirty pages of the target go. */
 TEST_F(changed, clone_range_dirty)
 {
-	ASSERT_EQ(0, pc_write(&self->a, 4 * PC_PAGE + 5, 5000, 2));
-	ASSERT_EQ(0, pc_write(&self->b, 7 * PC_PAGE + 5, 5000, 3));
-	ASSERT_EQ(0, pc_clone_range(&self->b, 6 * PC_PAGE, &self->a,
+	ASSERT_EQ(0, pc_write(self->a, 4 * PC_PAGE + 5, 5000, 2));
+	ASSERT_EQ(0, pc_write(self->b, 7 * PC_PAGE + 5, 5000, 3));
+	ASSERT_EQ(0, pc_clone_range(self->b, 6 * PC_PAGE, self->a,
 				    3 * PC_PAGE, 5 * PC_PAGE));
 	check(_metadata, self, variant->state);
 }
@@ -387,16 +357,16 @@ TEST_F(changed, clone_range_dirty)
 /* A file's own blocks at another place of the file. */
 TEST_F(changed, clone_range_within_file)
 {
-	ASSERT_EQ(0, pc_clone_range(&self->a, 12 * PC_PAGE, &self->a,
+	ASSERT_EQ(0, pc_clone_range(self->a, 12 * PC_PAGE, self->a,
 				    2 * PC_PAGE, 6 * PC_PAGE));
-	ASSERT_EQ(0, pc_write(&self->a, 3 * PC_PAGE, 3000, 4));
+	ASSERT_EQ(0, pc_write(self->a, 3 * PC_PAGE, 3000, 4));
 	check(_metadata, self, variant->state);
 }
 
 /* To the end of the source with its partial block, making the target longer. */
 TEST_F(changed, clone_range_extends)
 {
-	ASSERT_EQ(0, pc_clone_range(&self->a, PAGES * PC_PAGE, &self->c,
+	ASSERT_EQ(0, pc_clone_range(self->a, PAGES * PC_PAGE, self->c,
 				    20 * PC_PAGE, 0));
 	check(_metadata, self, variant->state);
 }
@@ -404,9 +374,9 @@ TEST_F(changed, clone_range_extends)
 /* copy_file_range() may clone or copy; both leave the same bytes. */
 TEST_F(changed, copy_file_range)
 {
-	ASSERT_EQ(0, pc_copy_range(&self->a, 8 * PC_PAGE, &self->c,
+	ASSERT_EQ(0, pc_copy_range(self->a, 8 * PC_PAGE, self->c,
 				   2 * PC_PAGE, 4 * PC_PAGE));
-	ASSERT_EQ(0, pc_copy_range(&self->b, 8 * PC_PAGE + 10, &self->c,
+	ASSERT_EQ(0, pc_copy_range(self->b, 8 * PC_PAGE + 10, self->c,
 				   2 * PC_PAGE + 300, 5000));
 	check(_metadata, self, variant->state);
 }
@@ -414,8 +384,8 @@ TEST_F(changed, copy_file_range)
 /* Two ranges of two files change places. */
 TEST_F(changed, exchange_range)
 {
-	ASSERT_EQ(0, pc_write(&self->b, 3 * PC_PAGE, 7 * PC_PAGE, 3));
-	ASSERT_EQ(0, pc_exchange(&self->a, 2 * PC_PAGE, &self->b, 4 * PC_PAGE,
+	ASSERT_EQ(0, pc_write(self->b, 3 * PC_PAGE, 7 * PC_PAGE, 3));
+	ASSERT_EQ(0, pc_exchange(self->a, 2 * PC_PAGE, self->b, 4 * PC_PAGE,
 				 5 * PC_PAGE));
 	check(_metadata, self, variant->state);
 }
@@ -423,7 +393,7 @@ TEST_F(changed, exchange_range)
 /* Two ranges of one file change places. */
 TEST_F(changed, exchange_range_within_file)
 {
-	ASSERT_EQ(0, pc_exchange(&self->a, 2 * PC_PAGE, &self->a, 12 * PC_PAGE,
+	ASSERT_EQ(0, pc_exchange(self->a, 2 * PC_PAGE, self->a, 12 * PC_PAGE,
 				 5 * PC_PAGE));
 	check(_metadata, self, variant->state);
 }
@@ -431,20 +401,20 @@ TEST_F(changed, exchange_range_within_file)
 /* A clone of a changed clone has the change, its origin keeps its own. */
 TEST_F(changed, clone_of_changed)
 {
-	static struct pc_file d;
+	struct pc_file *d;
 
-	ASSERT_EQ(0, pc_write(&self->a, 2 * PC_PAGE + 9, 2 * PC_PAGE, 2));
-	ASSERT_EQ(0, pc_clone(&d, &self->a, "d"));
-	ASSERT_EQ(0, pc_verify(&d, PC_READ));
-	ASSERT_EQ(0, pc_write(&self->a, 3 * PC_PAGE, 200, 3));
-	ASSERT_EQ(0, pc_write(&d, 0, 200, 4));
+	ASSERT_EQ(0, pc_write(self->a, 2 * PC_PAGE + 9, 2 * PC_PAGE, 2));
+	ASSERT_EQ(0, pc_clone(&d, self->a, "d"));
+	ASSERT_EQ(0, pc_verify(d, PC_READ));
+	ASSERT_EQ(0, pc_write(self->a, 3 * PC_PAGE, 200, 3));
+	ASSERT_EQ(0, pc_write(d, 0, 200, 4));
 	check(_metadata, self, variant->state);
 }
 
 /* A write through a mapping of one file. */
 TEST_F(changed, write_by_mapping)
 {
-	ASSERT_EQ(0, pc_write_mmap(&self->a, 4 * PC_PAGE + 123, 3 * PC_PAGE,
+	ASSERT_EQ(0, pc_write_mmap(self->a, 4 * PC_PAGE + 123, 3 * PC_PAGE,
 				   2));
 	check(_metadata, self, variant->state);
 }
@@ -452,7 +422,7 @@ TEST_F(changed, write_by_mapping)
 /* A direct write to one file. */
 TEST_F(changed, write_direct)
 {
-	ASSERT_EQ(0, pc_write_direct(&self->a, 4 * PC_PAGE, 3 * PC_PAGE, 2));
+	ASSERT_EQ(0, pc_write_direct(self->a, 4 * PC_PAGE, 3 * PC_PAGE, 2));
 	check(_metadata, self, variant->state);
 }
 

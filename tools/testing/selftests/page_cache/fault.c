@@ -30,6 +30,7 @@
 /* A device mapper device over fs->dev. */
 struct dm {
 	int control;
+	int hold;		/* the device */
 	char name[64];
 	char path[64];
 	char below[32];		/* major:minor */
@@ -103,38 +104,24 @@ static int dm_heal(struct dm *dm)
 	return dm_table(dm, dm->sectors, dm->sectors);
 }
 
-static void dm_remove(struct dm *dm)
-{
-	struct dm_arg arg;
-
-	if (dm->control < 0)
-		return;
-	/* With the last close if somebody has it open. */
-	dm_init(dm, &arg, DM_DEFERRED_REMOVE);
-	if (dm->path[0] && ioctl(dm->control, DM_DEV_REMOVE, &arg))
-		pc_err("DM_DEV_REMOVE");
-	close(dm->control);
-	dm->control = -1;
-}
-
-/* 0, 1 for no device mapper, or an error. */
+/*
+ * 0, 1 for no device mapper, or an error.  A process that dies leaves nothing:
+ * the device is removed with its last close.
+ */
 static int dm_create(struct dm *dm, const char *dev)
 {
 	struct dm_arg arg;
 	struct stat st;
-	long sectors;
-	int fd;
+	int fd, ret;
 
-	memset(dm, 0, sizeof(*dm));
 	dm->control = open("/dev/mapper/control", O_RDWR | O_CLOEXEC);
 	if (dm->control < 0)
 		return 1;
 	fd = open(dev, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st))
 		return pc_err("%s", dev);
-	sectors = lseek(fd, 0, SEEK_END) / 512;
+	dm->sectors = lseek(fd, 0, SEEK_END) / 512;
 	close(fd);
-	dm->sectors = sectors;
 	snprintf(dm->below, sizeof(dm->below), "%u:%u", major(st.st_rdev),
 		 minor(st.st_rdev));
 	snprintf(dm->name, sizeof(dm->name), "page_cache.%d", getpid());
@@ -142,67 +129,79 @@ static int dm_create(struct dm *dm, const char *dev)
 	if (ioctl(dm->control, DM_DEV_CREATE, &arg))
 		return pc_err("DM_DEV_CREATE");
 	snprintf(dm->path, sizeof(dm->path), "/dev/dm-%u", minor(arg.io.dev));
-	return dm_heal(dm);
+	ret = dm_heal(dm);
+	if (!ret) {
+		dm->hold = open(dm->path, O_RDONLY | O_CLOEXEC);
+		if (dm->hold < 0)
+			ret = pc_err("%s", dm->path);
+	}
+	dm_init(dm, &arg, DM_DEFERRED_REMOVE);
+	if (ioctl(dm->control, DM_DEV_REMOVE, &arg))
+		ret = pc_err("DM_DEV_REMOVE");
+	return ret;
+}
+
+/* Here and now, or the next test finds that the device below is in use. */
+static int dm_remove(struct dm *dm)
+{
+	static const char cancel[] = "@cancel_deferred_remove";
+	struct dm_arg arg;
+
+	dm_init(dm, &arg, 0);
+	memcpy(arg.room + sizeof(struct dm_target_msg), cancel, sizeof(cancel));
+	if (ioctl(dm->control, DM_TARGET_MSG, &arg))
+		pc_err("DM_TARGET_MSG %s", cancel);
+	close(dm->hold);
+	/* If something has it open still, then it is for later after all. */
+	dm_init(dm, &arg, DM_DEFERRED_REMOVE);
+	if (ioctl(dm->control, DM_DEV_REMOVE, &arg))
+		return pc_err("DM_DEV_REMOVE");
+	close(dm->control);
+	return 0;
 }
 
 FIXTURE(read_error)
 {
 	struct pc_fs fs;
-	struct pc_file a, b, c;
+	struct pc_file *a, *b, *c;
 	struct dm dm;
 	uint64_t sector;
-	struct pc_stat start;
 };
 
 FIXTURE_SETUP(read_error)
 {
 	struct pc_fs_args args = {};
-	char below[sizeof(self->fs.dev)];
 	int ret;
 
-	self->dm.control = -1;
 	ret = pc_fs_device(&self->fs, &args);
-	if (!ret) {
-		snprintf(below, sizeof(below), "%s", self->fs.dev);
-		ret = dm_create(&self->dm, below);
-		if (ret == 1)
-			snprintf(self->fs.why, sizeof(self->fs.why),
-				 "no device mapper");
-	}
+	if (!ret)
+		ret = dm_create(&self->dm, self->fs.dev);
+	if (ret > 0 && !self->fs.why[0])
+		snprintf(self->fs.why, sizeof(self->fs.why),
+			 "no device mapper");
 	if (!ret) {
 		snprintf(self->fs.dev, sizeof(self->fs.dev), "%s",
 			 self->dm.path);
-		ret = pc_fs_mkfs(&self->fs, &args);
+		ret = pc_fs_start(&self->fs, &args);
 	}
-	if (!ret)
-		ret = pc_fs_mount(&self->fs, NULL);
-	if (ret) {
-		dm_remove(&self->dm);
-		pc_fs_teardown(&self->fs);
-	}
-	if (ret > 0)
-		SKIP(return, "%s", self->fs.why);
-	ASSERT_EQ(0, ret);
-
-	ASSERT_EQ(0, pc_create(&self->a, &self->fs, "a", SIZE, 1));
-	ASSERT_EQ(0, pc_clone(&self->b, &self->a, "b"));
-	ASSERT_EQ(0, pc_clone(&self->c, &self->a, "c"));
-	/* One extent, or the wrong sectors would fail. */
-	self->sector = pc_physical(&self->a, 0) / 512;
-	ASSERT_EQ(self->sector * 512 + SIZE - PC_PAGE,
-		  pc_physical(&self->a, SIZE - PC_PAGE));
-	ASSERT_EQ(0, pc_drop_caches("3"));
+	if (!pc_ready(_metadata, &self->fs, ret))
+		return;
+	pc_setup_clones(_metadata, &self->fs, SIZE, &self->a, &self->b,
+			&self->c);
 	/* Extent lists are read before anything fails. */
-	ASSERT_NE(0, pc_physical(&self->b, 0));
-	ASSERT_NE(0, pc_physical(&self->c, 0));
-	pc_stat(&self->start);
+	ASSERT_NE(0, pc_block(_metadata, self->b, 0));
+	ASSERT_NE(0, pc_block(_metadata, self->c, 0));
+	/* One extent, or the wrong sectors would fail. */
+	self->sector = pc_block(_metadata, self->a, 0) / 512;
+	ASSERT_EQ(self->sector * 512 + SIZE - PC_PAGE,
+		  pc_block(_metadata, self->a, SIZE - PC_PAGE));
 }
 
 FIXTURE_TEARDOWN(read_error)
 {
-	dm_heal(&self->dm);
+	EXPECT_EQ(0, dm_heal(&self->dm));
 	pc_teardown(_metadata, &self->fs);
-	dm_remove(&self->dm);
+	EXPECT_EQ(0, dm_remove(&self->dm));
 }
 
 static int fail(struct _test_data_read_error *self)
@@ -245,11 +244,11 @@ TEST_F(read_error, reported_and_retried)
 
 	ASSERT_EQ(0, fail(self));
 	for (size_t i = 0; i < ARRAY_SIZE(via); i++) {
-		check_pages(_metadata, &self->a, via[i]);
-		check_pages(_metadata, &self->b, via[i]);
+		check_pages(_metadata, self->a, via[i]);
+		check_pages(_metadata, self->b, via[i]);
 	}
 	/* Twice: a failed page is not kept as a good one. */
-	check_pages(_metadata, &self->a, PC_READ);
+	check_pages(_metadata, self->a, PC_READ);
 	ASSERT_EQ(0, dm_heal(&self->dm));
 	EXPECT_EQ(0, pc_verify_cycle(&self->fs));
 }
@@ -258,39 +257,39 @@ TEST_F(read_error, reported_and_retried)
 TEST_F(read_error, second_file_after_healing)
 {
 	ASSERT_EQ(0, fail(self));
-	check_pages(_metadata, &self->a, PC_READ);
+	check_pages(_metadata, self->a, PC_READ);
 	ASSERT_EQ(0, dm_heal(&self->dm));
-	EXPECT_EQ(0, pc_verify(&self->b, PC_READ));
-	EXPECT_EQ(0, pc_verify(&self->a, PC_READ));
+	EXPECT_EQ(0, pc_verify(self->b, PC_READ));
+	EXPECT_EQ(0, pc_verify(self->a, PC_READ));
 	/* Good for sharing as if nothing had been. */
-	ASSERT_EQ(0, pc_evict(&self->a));
-	ASSERT_EQ(0, pc_evict(&self->b));
-	pc_expect_pages(_metadata, &self->start, 0, 0);
-	EXPECT_EQ(0, pc_verify(&self->a, PC_READ));
-	EXPECT_EQ(0, pc_verify(&self->b, PC_READ));
-	pc_expect_pages(_metadata, &self->start, PAGES, 2 * PAGES);
+	ASSERT_EQ(0, pc_evict(self->a));
+	ASSERT_EQ(0, pc_evict(self->b));
+	pc_expect_pages(_metadata, &self->fs.cold, 0, 0);
+	EXPECT_EQ(0, pc_verify(self->a, PC_READ));
+	EXPECT_EQ(0, pc_verify(self->b, PC_READ));
+	pc_expect_pages(_metadata, &self->fs.cold, PAGES, 2 * PAGES);
 	EXPECT_EQ(0, pc_verify_cycle(&self->fs));
 }
 
 /* What is in memory is there, whatever becomes of the device. */
 TEST_F(read_error, cached_pages_survive)
 {
-	EXPECT_EQ(0, pc_verify(&self->a, PC_READ));
-	EXPECT_EQ(0, pc_verify(&self->b, PC_READ));
+	EXPECT_EQ(0, pc_verify(self->a, PC_READ));
+	EXPECT_EQ(0, pc_verify(self->b, PC_READ));
 	ASSERT_EQ(0, fail(self));
-	EXPECT_EQ(0, pc_verify(&self->a, PC_READ));
-	EXPECT_EQ(0, pc_verify(&self->b, PC_SPLICE));
+	EXPECT_EQ(0, pc_verify(self->a, PC_READ));
+	EXPECT_EQ(0, pc_verify(self->b, PC_SPLICE));
 	/*
 	 * c has not been read; where the kernel shares it does not have to be.
 	 * (Mapping a page or writing to it takes it from what is shared.)
 	 */
 	if (pc_sharing())
-		EXPECT_EQ(0, pc_verify(&self->c, PC_READ));
-	EXPECT_EQ(0, pc_verify(&self->b, PC_MMAP));
+		EXPECT_EQ(0, pc_verify(self->c, PC_READ));
+	EXPECT_EQ(0, pc_verify(self->b, PC_MMAP));
 	/* Part of a page: the rest is taken from memory, not from the disk. */
-	EXPECT_EQ(0, pc_write(&self->a, (BAD + 2) * PC_PAGE + 100, 200, 2));
-	EXPECT_EQ(0, pc_verify(&self->a, PC_READ));
-	EXPECT_EQ(0, pc_verify(&self->b, PC_READ));
+	EXPECT_EQ(0, pc_write(self->a, (BAD + 2) * PC_PAGE + 100, 200, 2));
+	EXPECT_EQ(0, pc_verify(self->a, PC_READ));
+	EXPECT_EQ(0, pc_verify(self->b, PC_READ));
 	ASSERT_EQ(0, dm_heal(&self->dm));
 	EXPECT_EQ(0, pc_verify_cycle(&self->fs));
 }
@@ -301,17 +300,16 @@ TEST_F(read_error, page_fault)
 	unsigned int faults = 0;
 	unsigned char *map;
 
-	map = mmap(NULL, SIZE, PROT_READ, MAP_SHARED, self->b.fd, 0);
-	ASSERT_NE(MAP_FAILED, map);
+	map = pc_map(self->b, SIZE, PROT_READ, MAP_SHARED);
+	ASSERT_NE(NULL, map);
 	ASSERT_EQ(0, fail(self));
 	/* a has failed before, or else the fault is the first to fail. */
-	check_pages(_metadata, &self->a, PC_READ);
+	check_pages(_metadata, self->a, PC_READ);
 	for (size_t i = BAD; i < BAD_END; i++)
 		faults += pc_touch_raises_bus(map + i * PC_PAGE);
 	EXPECT_EQ(BAD_END - BAD, faults);
 	ASSERT_EQ(0, dm_heal(&self->dm));
-	EXPECT_EQ(0, pc_compare("mapping", self->b.m->data, map, SIZE, 0));
-	munmap(map, SIZE);
+	pc_expect_map(_metadata, self->b);
 	EXPECT_EQ(0, pc_verify_cycle(&self->fs));
 }
 
@@ -321,65 +319,75 @@ TEST_F(read_error, changes)
 	unsigned char page[PC_PAGE] = {};
 
 	ASSERT_EQ(0, fail(self));
-	EXPECT_EQ(-1, pwrite(self->a.fd, page, 100, BAD * PC_PAGE + 50));
+	EXPECT_EQ(-1, pwrite(self->a->fd, page, 100, BAD * PC_PAGE + 50));
 	EXPECT_EQ(EIO, errno);
-	EXPECT_EQ(-1, ftruncate(self->a.fd, (BAD + 1) * PC_PAGE + 50));
+	EXPECT_EQ(-1, ftruncate(self->a->fd, (BAD + 1) * PC_PAGE + 50));
 	EXPECT_EQ(EIO, errno);
-	EXPECT_EQ(-1, fallocate(self->a.fd, FALLOC_FL_UNSHARE_RANGE,
+	EXPECT_EQ(-1, fallocate(self->a->fd, FALLOC_FL_UNSHARE_RANGE,
 				BAD * PC_PAGE, 2 * PC_PAGE));
-	EXPECT_EQ(-1, fallocate(self->a.fd, FALLOC_FL_PUNCH_HOLE |
+	EXPECT_EQ(EIO, errno);
+	EXPECT_EQ(-1, fallocate(self->a->fd, FALLOC_FL_PUNCH_HOLE |
 				FALLOC_FL_KEEP_SIZE, BAD * PC_PAGE + 5, 50));
+	EXPECT_EQ(EIO, errno);
 	/* A whole page is written to a block of its own. */
-	EXPECT_EQ(0, pc_write(&self->b, (BAD + 2) * PC_PAGE, PC_PAGE, 2));
-	EXPECT_EQ(0, pc_fallocate(&self->b,
+	EXPECT_EQ(0, pc_write(self->b, (BAD + 2) * PC_PAGE, PC_PAGE, 2));
+	EXPECT_EQ(0, pc_fallocate(self->b,
 				  FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 				  (BAD + 4) * PC_PAGE, PC_PAGE));
-	EXPECT_EQ(0, fsync(self->b.fd));
+	EXPECT_EQ(0, fsync(self->b->fd));
 	ASSERT_EQ(0, dm_heal(&self->dm));
 	EXPECT_EQ(0, pc_verify_cycle(&self->fs));
+}
+
+struct seen {
+	uint64_t good, bad;
+	int stop;
+};
+
+/* Until it is told to stop: what is wrong with what it read, or 0. */
+static int read_in_trouble(struct seen *seen, struct pc_file *f, uint64_t rnd)
+{
+	unsigned char buf[2 * PC_PAGE];
+
+	if (pc_reopen(f, O_RDONLY))
+		return 1;
+	while (!__atomic_load_n(&seen->stop, __ATOMIC_SEQ_CST)) {
+		size_t off = pc_rand(&rnd) % (SIZE - sizeof(buf));
+		ssize_t n = pread(f->fd, buf, sizeof(buf), off);
+
+		/* What could be read before the bad page comes short. */
+		if (!n || (n < 0 && errno != EIO)) {
+			pc_log("%s: %zd bytes at %zu, errno %d", f->path, n,
+			       off, errno);
+			return 1;
+		}
+		if (n > 0 && pc_compare(f->path, f->m->data + off, buf, n, off))
+			return 1;
+		__atomic_add_fetch(n < 0 ? &seen->bad : &seen->good, 1,
+				   __ATOMIC_RELAXED);
+		if (pc_rand(&rnd) % 8 == 0)
+			posix_fadvise(f->fd, 0, 0, POSIX_FADV_DONTNEED);
+	}
+	return 0;
 }
 
 /* Readers and errors that come and go: the data or EIO, nothing else. */
 TEST_F_TIMEOUT(read_error, comes_and_goes_under_readers, 300)
 {
-	struct pc_file *f[4] = { &self->a, &self->b, &self->c, &self->a };
-	uint64_t *seen;
+	struct pc_file *f[4] = { self->a, self->b, self->c, self->a };
+	struct seen *seen = pc_shared(sizeof(*seen));
 	pid_t pid[4];
 
-	/* good, failed, stop */
-	seen = mmap(NULL, PC_PAGE, PROT_READ | PROT_WRITE,
-		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	ASSERT_NE(MAP_FAILED, seen);
+	ASSERT_NE(NULL, seen);
 	for (int i = 0; i < 4; i++) {
-		unsigned char buf[2 * PC_PAGE];
-		uint64_t rnd = i * 1000;
-		int fd;
-
 		pid[i] = pc_fork(&self->fs);
 		ASSERT_LE(0, pid[i]);
-		if (pid[i])
-			continue;
-		fd = open(f[i]->path, O_RDONLY);
-		while (!__atomic_load_n(&seen[2], __ATOMIC_SEQ_CST)) {
-			size_t off = pc_rand(&rnd) % (SIZE - sizeof(buf));
-			ssize_t n = pread(fd, buf, sizeof(buf), off);
-
-			/* What could be read before the bad page comes short. */
-			if (n < 0 && errno != EIO)
-				_exit(1);
-			if (n > 0 && pc_compare(f[i]->path,
-						f[i]->m->data + off, buf, n,
-						off))
-				_exit(2);
-			__atomic_add_fetch(&seen[n < 0], 1, __ATOMIC_RELAXED);
-			if (pc_rand(&rnd) % 8 == 0)
-				posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
-		}
-		_exit(0);
+		if (!pid[i])
+			_exit(read_in_trouble(seen, f[i], i * 1000));
 	}
 	for (int round = 0; round < 500; round++) {
-		uint64_t good = __atomic_load_n(&seen[0], __ATOMIC_RELAXED);
-		uint64_t bad = __atomic_load_n(&seen[1], __ATOMIC_RELAXED);
+		uint64_t good = __atomic_load_n(&seen->good, __ATOMIC_RELAXED);
+		uint64_t bad = __atomic_load_n(&seen->bad, __ATOMIC_RELAXED);
 
 		if (round >= 20 && good > 100 && bad > 20)
 			break;
@@ -388,22 +396,22 @@ TEST_F_TIMEOUT(read_error, comes_and_goes_under_readers, 300)
 		ASSERT_EQ(0, dm_heal(&self->dm));
 		usleep(5000);
 	}
-	__atomic_store_n(&seen[2], 1, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&seen->stop, 1, __ATOMIC_SEQ_CST);
 	for (int i = 0; i < 4; i++)
 		EXPECT_EQ(0, pc_wait(&self->fs, pid[i]));
-	TH_LOG("%llu good reads, %llu errors", (unsigned long long)seen[0],
-	       (unsigned long long)seen[1]);
-	EXPECT_GT(seen[0], 0);
-	EXPECT_GT(seen[1], 0);
+	TH_LOG("%llu good reads, %llu errors", (unsigned long long)seen->good,
+	       (unsigned long long)seen->bad);
+	EXPECT_GT(seen->good, 0);
+	EXPECT_GT(seen->bad, 0);
 	EXPECT_EQ(0, pc_verify_cycle(&self->fs));
-	pc_expect_pages(_metadata, &self->start, PAGES, 3 * PAGES);
+	pc_expect_pages(_metadata, &self->fs.cold, PAGES, 3 * PAGES);
 }
 
 /* Random errors of the block layer's own fault injection. */
 FIXTURE(injected)
 {
 	struct pc_fs fs;
-	struct pc_file a, b;
+	struct pc_file *a, *b;
 	char make_it_fail[96];
 };
 
@@ -416,15 +424,13 @@ FIXTURE_SETUP(injected)
 	if (access(FAIL_DIR "probability", W_OK) ||
 	    access("/proc/self/make-it-fail", W_OK))
 		SKIP(return, "no fail_make_request in debugfs");
-	pc_setup(_metadata, &self->fs, NULL);
-	if (_metadata->exit_code)
+	if (!pc_setup(_metadata, &self->fs, NULL))
 		return;
 	ASSERT_EQ(0, stat(self->fs.dev, &st));
 	snprintf(self->make_it_fail, sizeof(self->make_it_fail),
 		 "/sys/dev/block/%u:%u/make-it-fail", major(st.st_rdev),
 		 minor(st.st_rdev));
-	ASSERT_EQ(0, pc_create(&self->a, &self->fs, "a", SIZE, 1));
-	ASSERT_EQ(0, pc_clone(&self->b, &self->a, "b"));
+	pc_setup_clones(_metadata, &self->fs, SIZE, &self->a, &self->b);
 }
 
 FIXTURE_TEARDOWN(injected)
@@ -433,14 +439,15 @@ FIXTURE_TEARDOWN(injected)
 	pc_write_str(self->make_it_fail, "0");
 	pc_write_str(FAIL_DIR "probability", "0");
 	pc_write_str(FAIL_DIR "times", "1");
+	pc_write_str(FAIL_DIR "verbose", "2");
 	pc_write_str(FAIL_DIR "task-filter", "N");
 	pc_teardown(_metadata, &self->fs);
 }
 
 /* Half of the reads fail: EIO or the data, and all of it at the end. */
-TEST_F_TIMEOUT(injected, half_of_the_reads_fail, 120)
+TEST_F(injected, half_of_the_reads_fail)
 {
-	struct pc_file *f[2] = { &self->a, &self->b };
+	struct pc_file *f[2] = { self->a, self->b };
 	unsigned char buf[PC_PAGE];
 	int good = 0, bad = 0;
 
@@ -451,7 +458,11 @@ TEST_F_TIMEOUT(injected, half_of_the_reads_fail, 120)
 	ASSERT_EQ(0, pc_write_str(FAIL_DIR "task-filter", "Y"));
 	ASSERT_EQ(0, pc_write_str(self->make_it_fail, "1"));
 	for (int round = 0; round < 20; round++) {
-		ASSERT_EQ(0, pc_evict(f[round & 1]));
+		/* Both, b alone, a alone: with a page of the other or not. */
+		if (round % 3 != 1)
+			ASSERT_EQ(0, pc_evict(self->a));
+		if (round % 3 != 2)
+			ASSERT_EQ(0, pc_evict(self->b));
 		ASSERT_EQ(0, pc_write_str("/proc/self/make-it-fail", "1"));
 		for (size_t i = 0; i < 2 * PAGES; i++) {
 			size_t off = i / 2 * PC_PAGE;
@@ -460,7 +471,7 @@ TEST_F_TIMEOUT(injected, half_of_the_reads_fail, 120)
 			if (n == PC_PAGE) {
 				good++;
 				EXPECT_EQ(0, pc_compare("page",
-							self->a.m->data + off,
+							self->a->m->data + off,
 							buf, PC_PAGE, off));
 			} else {
 				bad++;
@@ -479,7 +490,7 @@ TEST_F_TIMEOUT(injected, half_of_the_reads_fail, 120)
 FIXTURE(full)
 {
 	struct pc_fs fs;
-	struct pc_file a, b, filler;
+	struct pc_file *a, *b, *filler;
 };
 
 FIXTURE_VARIANT(full)
@@ -503,29 +514,13 @@ FIXTURE_SETUP(full)
 {
 	struct pc_fs_args args = { .mib = 64 };
 
-	pc_setup(_metadata, &self->fs, &args);
-	if (_metadata->exit_code)
+	if (!pc_setup(_metadata, &self->fs, &args))
 		return;
-	ASSERT_EQ(0, pc_create(&self->a, &self->fs, "a", FULL_PAGES * PC_PAGE,
-			       1));
-	ASSERT_EQ(0, pc_clone(&self->b, &self->a, "b"));
-	ASSERT_EQ(0, pc_open(&self->filler, &self->fs, "filler",
-			     O_RDWR | O_CREAT, PC_PAGE));
-	for (size_t n = MIB(4), off = 0; n >= PC_PAGE;) {
-		if (fallocate(self->filler.fd, FALLOC_FL_KEEP_SIZE, off, n))
-			n /= 2;
-		else
-			off += n;
-	}
-	ASSERT_EQ(0, pc_drop_caches("3"));
-	if (variant->warm) {
-		struct pc_stat start;
-
-		pc_stat(&start);
-		ASSERT_EQ(0, pc_verify(&self->a, PC_READ));
-		ASSERT_EQ(0, pc_verify(&self->b, PC_READ));
-		pc_expect_pages(_metadata, &start, FULL_PAGES, 2 * FULL_PAGES);
-	}
+	pc_setup_clones(_metadata, &self->fs, FULL_PAGES * PC_PAGE, &self->a,
+			&self->b);
+	ASSERT_EQ(0, pc_fill_up(&self->filler, &self->fs, "filler"));
+	if (variant->warm)
+		pc_warm(_metadata, FULL_PAGES, self->a, self->b);
 }
 
 FIXTURE_TEARDOWN(full)
@@ -539,17 +534,15 @@ static int write_pages(struct __test_metadata *_metadata, struct pc_file *f,
 {
 	unsigned char *buf;
 	int failed = 0;
-	int fd;
 
-	fd = open(f->path, O_RDWR | flags);
-	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, pc_reopen(f, O_RDWR | flags));
 	ASSERT_EQ(0, posix_memalign((void **)&buf, PC_PAGE, PC_PAGE));
 	for (size_t i = 0; i < FULL_PAGES; i++) {
 		size_t off = i * PC_PAGE + in;
 		ssize_t n;
 
 		pc_fill(buf, len, seed, off);
-		n = pwrite(fd, buf, len, off);
+		n = pwrite(f->fd, buf, len, off);
 		if (n == (ssize_t)len) {
 			pc_model_write(f->m, off, len, seed);
 		} else {
@@ -559,69 +552,69 @@ static int write_pages(struct __test_metadata *_metadata, struct pc_file *f,
 		}
 	}
 	free(buf);
-	close(fd);
+	ASSERT_EQ(0, pc_reopen(f, O_RDWR));
 	return failed;
 }
 
-/* A write that found no room changed nothing; one that did is there. */
-TEST_F_TIMEOUT(full, buffered_write, 120)
+/* What a and b hold, before and after what is dirty has to be written. */
+static void check_full(struct __test_metadata *_metadata,
+		       struct _test_data_full *self)
 {
-	EXPECT_GT(write_pages(_metadata, &self->b, 0, 0, PC_PAGE, 2), 0);
-	EXPECT_EQ(0, pc_verify(&self->b, PC_READ));
-	EXPECT_EQ(0, pc_verify(&self->a, PC_READ));
-	EXPECT_EQ(0, fsync(self->b.fd));
+	EXPECT_EQ(0, pc_verify(self->b, PC_READ));
+	EXPECT_EQ(0, pc_verify(self->a, PC_READ));
+	EXPECT_EQ(0, fsync(self->b->fd));
 	EXPECT_EQ(0, pc_verify_cycle(&self->fs));
+}
+
+/* A write that found no room changed nothing; one that did is there. */
+TEST_F(full, buffered_write)
+{
+	EXPECT_GT(write_pages(_metadata, self->b, 0, 0, PC_PAGE, 2), 0);
+	check_full(_metadata, self);
 }
 
 /* The same for a part of each page. */
-TEST_F_TIMEOUT(full, buffered_write_of_parts, 120)
+TEST_F(full, buffered_write_of_parts)
 {
-	EXPECT_GT(write_pages(_metadata, &self->b, 0, 500, 1000, 2), 0);
-	EXPECT_EQ(0, pc_verify(&self->b, PC_READ));
-	EXPECT_EQ(0, pc_verify(&self->a, PC_READ));
-	EXPECT_EQ(0, fsync(self->b.fd));
-	EXPECT_EQ(0, pc_verify_cycle(&self->fs));
+	EXPECT_GT(write_pages(_metadata, self->b, 0, 500, 1000, 2), 0);
+	check_full(_metadata, self);
 }
 
 /* The same past the page cache. */
-TEST_F_TIMEOUT(full, direct_write, 120)
+TEST_F(full, direct_write)
 {
-	EXPECT_GT(write_pages(_metadata, &self->b, O_DIRECT, 0, PC_PAGE, 2), 0);
-	EXPECT_EQ(0, pc_verify(&self->b, PC_READ));
-	EXPECT_EQ(0, pc_verify(&self->a, PC_READ));
-	EXPECT_EQ(0, pc_verify_cycle(&self->fs));
+	EXPECT_GT(write_pages(_metadata, self->b, O_DIRECT, 0, PC_PAGE, 2), 0);
+	check_full(_metadata, self);
 }
 
 /* Through a mapping it is SIGBUS, and the page shows the old data. */
-TEST_F_TIMEOUT(full, write_by_mapping, 120)
+TEST_F(full, write_by_mapping)
 {
 	unsigned int faults = 0;
 	unsigned char *map;
 
-	map = mmap(NULL, FULL_PAGES * PC_PAGE, PROT_READ | PROT_WRITE,
-		   MAP_SHARED, self->b.fd, 0);
-	ASSERT_NE(MAP_FAILED, map);
+	map = pc_map(self->b, FULL_PAGES * PC_PAGE, PROT_READ | PROT_WRITE,
+		     MAP_SHARED);
+	ASSERT_NE(NULL, map);
 	for (size_t i = 0; i < FULL_PAGES; i++) {
 		if (pc_fill_raises_bus(map + i * PC_PAGE, 100, 2, i * PC_PAGE))
 			faults++;
 		else
-			pc_model_write(self->b.m, i * PC_PAGE, 100, 2);
+			pc_model_write(self->b->m, i * PC_PAGE, 100, 2);
 	}
 	EXPECT_GT(faults, 0);
-	EXPECT_EQ(0, pc_compare("mapping", self->b.m->data, map,
-				FULL_PAGES * PC_PAGE, 0));
-	munmap(map, FULL_PAGES * PC_PAGE);
+	pc_expect_map(_metadata, self->b);
 	EXPECT_EQ(0, pc_verify_cycle(&self->fs));
 }
 
 /* With room again, the same writes succeed. */
-TEST_F_TIMEOUT(full, room_again, 120)
+TEST_F(full, room_again)
 {
-	EXPECT_GT(write_pages(_metadata, &self->b, 0, 0, PC_PAGE, 2), 0);
-	ASSERT_EQ(0, pc_unlink(&self->filler));
+	EXPECT_GT(write_pages(_metadata, self->b, 0, 0, PC_PAGE, 2), 0);
+	ASSERT_EQ(0, pc_unlink(self->filler));
 	ASSERT_EQ(0, pc_fs_settle(&self->fs));
-	EXPECT_EQ(0, write_pages(_metadata, &self->b, 0, 0, PC_PAGE, 3));
-	EXPECT_EQ(0, write_pages(_metadata, &self->a, O_DIRECT, 0, PC_PAGE, 4));
+	EXPECT_EQ(0, write_pages(_metadata, self->b, 0, 0, PC_PAGE, 3));
+	EXPECT_EQ(0, write_pages(_metadata, self->a, O_DIRECT, 0, PC_PAGE, 4));
 	EXPECT_EQ(0, pc_verify_cycle(&self->fs));
 }
 

@@ -31,8 +31,7 @@
 FIXTURE(map)
 {
 	struct pc_fs fs;
-	struct pc_file a, b, c;
-	unsigned char *ma, *mb;
+	struct pc_file *a, *b, *c;
 };
 
 /* Is the data in the page cache, and shared there, before it is mapped? */
@@ -53,113 +52,94 @@ FIXTURE_VARIANT_ADD(map, warm)
 
 FIXTURE_SETUP(map)
 {
-	pc_setup(_metadata, &self->fs, NULL);
-	if (_metadata->exit_code)
+	if (!pc_setup(_metadata, &self->fs, NULL))
 		return;
-	ASSERT_EQ(0, pc_create(&self->a, &self->fs, "a", SIZE, 1));
-	ASSERT_EQ(0, pc_clone(&self->b, &self->a, "b"));
-	ASSERT_EQ(0, pc_clone(&self->c, &self->a, "c"));
-	ASSERT_EQ(0, pc_drop_caches("3"));
-	self->ma = MAP_FAILED;
-	self->mb = MAP_FAILED;
-	if (variant->warm) {
-		struct pc_stat start;
-
-		pc_stat(&start);
-		ASSERT_EQ(0, pc_verify(&self->a, PC_READ));
-		ASSERT_EQ(0, pc_verify(&self->b, PC_READ));
-		pc_expect_pages(_metadata, &start, PAGES, 2 * PAGES);
-	}
-}
-
-static void unmap(struct _test_data_map *self)
-{
-	if (self->ma != MAP_FAILED)
-		munmap(self->ma, SIZE);
-	if (self->mb != MAP_FAILED)
-		munmap(self->mb, SIZE);
-	self->ma = MAP_FAILED;
-	self->mb = MAP_FAILED;
+	pc_setup_clones(_metadata, &self->fs, SIZE, &self->a, &self->b,
+			&self->c);
+	if (variant->warm)
+		pc_warm(_metadata, PAGES, self->a, self->b);
 }
 
 FIXTURE_TEARDOWN(map)
 {
-	unmap(self);
 	pc_teardown(_metadata, &self->fs);
 }
 
-static void map_both(struct __test_metadata *_metadata, struct _test_data_map *self,
-		     int prot, int flags)
+static void map_both(struct __test_metadata *_metadata,
+		     struct _test_data_map *self, int prot, int flags)
 {
-	self->ma = mmap(NULL, SIZE, prot, flags, self->a.fd, 0);
-	ASSERT_NE(MAP_FAILED, self->ma);
-	self->mb = mmap(NULL, SIZE, prot, flags, self->b.fd, 0);
-	ASSERT_NE(MAP_FAILED, self->mb);
+	ASSERT_NE(NULL, pc_map(self->a, SIZE, prot, flags));
+	ASSERT_NE(NULL, pc_map(self->b, SIZE, prot, flags));
 }
 
 /* Both mappings show what the models say. */
 static void check_maps(struct __test_metadata *_metadata,
 		       struct _test_data_map *self)
 {
-	EXPECT_EQ(0, pc_compare("mapping of a", self->a.m->data, self->ma,
-				self->a.m->size, 0));
-	EXPECT_EQ(0, pc_compare("mapping of b", self->b.m->data, self->mb,
-				self->b.m->size, 0));
+	pc_expect_map(_metadata, self->a);
+	pc_expect_map(_metadata, self->b);
 }
 
-/* Everything else, once the mappings are gone. */
-static void check_files(struct __test_metadata *_metadata,
-			struct _test_data_map *self)
+/* The mappings a last time, then everything else; they are gone afterwards. */
+static void check_all(struct __test_metadata *_metadata,
+		      struct _test_data_map *self)
 {
-	EXPECT_EQ(0, pc_verify_all(&self->fs));
-	unmap(self);
+	check_maps(_metadata, self);
 	EXPECT_EQ(0, pc_verify_cycle(&self->fs));
+}
+
+/* A write through the mapping of a file. */
+static void write_map(struct pc_file *f, size_t off, size_t len, uint64_t seed)
+{
+	pc_fill(f->map + off, len, seed, off);
+	pc_model_write(f->m, off, len, seed);
 }
 
 /* Shared mappings that are only read. */
 TEST_F(map, shared_read)
 {
 	map_both(_metadata, self, PROT_READ, MAP_SHARED);
-	check_maps(_metadata, self);
-	check_files(_metadata, self);
+	check_all(_metadata, self);
 }
 
 /* Private mappings that are only read. */
 TEST_F(map, private_read)
 {
 	map_both(_metadata, self, PROT_READ | PROT_WRITE, MAP_PRIVATE);
-	check_maps(_metadata, self);
-	check_files(_metadata, self);
+	check_all(_metadata, self);
 }
 
 /* A private mapping is written: no file changes, the mapping keeps it. */
 TEST_F(map, private_write)
 {
+	size_t off = 3 * PC_PAGE + 10, len = 5000;
+	unsigned char want[SIZE], *map;
+
 	map_both(_metadata, self, PROT_READ | PROT_WRITE, MAP_PRIVATE);
-	memset(self->ma + 3 * PC_PAGE + 10, 0x55, 5000);
-	check_files(_metadata, self);
-	self->ma = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE,
-			self->a.fd, 0);
-	ASSERT_NE(MAP_FAILED, self->ma);
+	map = self->a->map;
+	memset(map + off, 0x55, len);
 	/* Read first, then written. */
-	EXPECT_EQ(self->a.m->data[5 * PC_PAGE], self->ma[5 * PC_PAGE]);
-	self->ma[5 * PC_PAGE] ^= 0xff;
-	EXPECT_EQ(self->a.m->data[5 * PC_PAGE] ^ 0xff, self->ma[5 * PC_PAGE]);
-	EXPECT_EQ(self->a.m->data[5 * PC_PAGE + 1], self->ma[5 * PC_PAGE + 1]);
-	check_files(_metadata, self);
+	EXPECT_EQ(self->a->m->data[7 * PC_PAGE], map[7 * PC_PAGE]);
+	map[7 * PC_PAGE] ^= 0xff;
+	memcpy(want, self->a->m->data, SIZE);
+	memset(want + off, 0x55, len);
+	want[7 * PC_PAGE] ^= 0xff;
+	EXPECT_EQ(0, pc_compare("private mapping", want, map, SIZE, 0));
+	pc_expect_map(_metadata, self->b);
+	EXPECT_EQ(0, pc_verify_all(&self->fs));
+	ASSERT_EQ(0, pc_drop_caches("1"));
+	EXPECT_EQ(0, pc_compare("private mapping", want, map, SIZE, 0));
+	EXPECT_EQ(0, pc_verify_cycle(&self->fs));
 }
 
 /* Written without having been read, through both mappings in turn. */
 TEST_F(map, shared_write)
 {
 	map_both(_metadata, self, PROT_READ | PROT_WRITE, MAP_SHARED);
-	pc_fill(self->ma + 3 * PC_PAGE + 10, 5000, 2, 3 * PC_PAGE + 10);
-	pc_model_write(self->a.m, 3 * PC_PAGE + 10, 5000, 2);
+	write_map(self->a, 3 * PC_PAGE + 10, 5000, 2);
 	check_maps(_metadata, self);
-	pc_fill(self->mb + 3 * PC_PAGE + 2000, 5000, 3, 3 * PC_PAGE + 2000);
-	pc_model_write(self->b.m, 3 * PC_PAGE + 2000, 5000, 3);
-	check_maps(_metadata, self);
-	check_files(_metadata, self);
+	write_map(self->b, 3 * PC_PAGE + 2000, 5000, 3);
+	check_all(_metadata, self);
 }
 
 /* Read first: the page is in the page table read-only when it is written. */
@@ -167,26 +147,21 @@ TEST_F(map, shared_read_then_write)
 {
 	map_both(_metadata, self, PROT_READ | PROT_WRITE, MAP_SHARED);
 	check_maps(_metadata, self);
-	pc_fill(self->ma + 3 * PC_PAGE, PC_PAGE, 2, 3 * PC_PAGE);
-	pc_model_write(self->a.m, 3 * PC_PAGE, PC_PAGE, 2);
-	check_maps(_metadata, self);
-	check_files(_metadata, self);
+	write_map(self->a, 3 * PC_PAGE, PC_PAGE, 2);
+	check_all(_metadata, self);
 }
 
 /* msync() puts what was written on the disk, for this file alone. */
 TEST_F(map, msync_reaches_the_disk)
 {
 	map_both(_metadata, self, PROT_READ | PROT_WRITE, MAP_SHARED);
-	pc_fill(self->ma + PC_PAGE, 2 * PC_PAGE, 2, PC_PAGE);
-	pc_model_write(self->a.m, PC_PAGE, 2 * PC_PAGE, 2);
-	ASSERT_EQ(0, msync(self->ma, SIZE, MS_SYNC));
-	EXPECT_EQ(0, pc_verify(&self->a, PC_DIRECT));
-	EXPECT_EQ(0, pc_verify(&self->b, PC_DIRECT));
+	write_map(self->a, PC_PAGE, 2 * PC_PAGE, 2);
+	ASSERT_EQ(0, msync(self->a->map, SIZE, MS_SYNC));
+	EXPECT_EQ(0, pc_verify(self->a, PC_DIRECT));
+	EXPECT_EQ(0, pc_verify(self->b, PC_DIRECT));
 	/* Written again after it was cleaned. */
-	pc_fill(self->ma + PC_PAGE, 2 * PC_PAGE, 3, PC_PAGE);
-	pc_model_write(self->a.m, PC_PAGE, 2 * PC_PAGE, 3);
-	check_maps(_metadata, self);
-	check_files(_metadata, self);
+	write_map(self->a, PC_PAGE, 2 * PC_PAGE, 3);
+	check_all(_metadata, self);
 }
 
 /* MAP_POPULATE and MADV_POPULATE_READ. */
@@ -194,22 +169,24 @@ TEST_F(map, populate_read)
 {
 	map_both(_metadata, self, PROT_READ, MAP_SHARED | MAP_POPULATE);
 	check_maps(_metadata, self);
-	ASSERT_EQ(0, madvise(self->mb, SIZE, MADV_DONTNEED));
-	ASSERT_EQ(0, madvise(self->mb, SIZE, MADV_POPULATE_READ));
-	check_maps(_metadata, self);
-	check_files(_metadata, self);
+	ASSERT_EQ(0, madvise(self->b->map, SIZE, MADV_DONTNEED));
+	ASSERT_EQ(0, madvise(self->b->map, SIZE, MADV_POPULATE_READ));
+	check_all(_metadata, self);
 }
 
 /* MADV_POPULATE_WRITE makes every page a's own and changes nothing. */
 TEST_F(map, populate_write)
 {
+	struct pc_stat start;
+
 	map_both(_metadata, self, PROT_READ | PROT_WRITE, MAP_SHARED);
-	ASSERT_EQ(0, madvise(self->ma, SIZE, MADV_POPULATE_WRITE));
+	pc_stat(&start);
+	ASSERT_EQ(0, madvise(self->a->map, SIZE, MADV_POPULATE_WRITE));
+	if (variant->warm)
+		pc_expect_pages(_metadata, &start, 0, -(int64_t)PAGES);
 	check_maps(_metadata, self);
-	pc_fill(self->ma + 2 * PC_PAGE, 99, 2, 2 * PC_PAGE);
-	pc_model_write(self->a.m, 2 * PC_PAGE, 99, 2);
-	check_maps(_metadata, self);
-	check_files(_metadata, self);
+	write_map(self->a, 2 * PC_PAGE, 99, 2);
+	check_all(_metadata, self);
 }
 
 /* Advice that drops pages from the table, or reclaims them. */
@@ -223,15 +200,13 @@ TEST_F(map, madvise_drops_pages)
 	map_both(_metadata, self, PROT_READ | PROT_WRITE, MAP_SHARED);
 	for (size_t i = 0; i < ARRAY_SIZE(advice); i++) {
 		check_maps(_metadata, self);
-		madvise(self->ma, SIZE, advice[i]);
-		madvise(self->mb, SIZE, advice[i]);
-		EXPECT_EQ(0, pc_verify(&self->a, PC_READ));
-		EXPECT_EQ(0, pc_verify(&self->b, PC_READ));
-		pc_fill(self->ma + i * PC_PAGE, 99, i, i * PC_PAGE);
-		pc_model_write(self->a.m, i * PC_PAGE, 99, i);
+		EXPECT_EQ(0, madvise(self->a->map, SIZE, advice[i]));
+		EXPECT_EQ(0, madvise(self->b->map, SIZE, advice[i]));
+		EXPECT_EQ(0, pc_verify(self->a, PC_READ));
+		EXPECT_EQ(0, pc_verify(self->b, PC_READ));
+		write_map(self->a, i * PC_PAGE, 99, i);
 	}
-	check_maps(_metadata, self);
-	check_files(_metadata, self);
+	check_all(_metadata, self);
 }
 
 /* write(2) to a page that is in page tables shows in its file's mapping. */
@@ -239,21 +214,20 @@ TEST_F(map, write_shows_in_mapping)
 {
 	map_both(_metadata, self, PROT_READ, MAP_SHARED);
 	check_maps(_metadata, self);
-	ASSERT_EQ(0, pc_write(&self->a, 3 * PC_PAGE + 5, 5000, 2));
+	ASSERT_EQ(0, pc_write(self->a, 3 * PC_PAGE + 5, 5000, 2));
 	check_maps(_metadata, self);
-	ASSERT_EQ(0, pc_write_direct(&self->b, 3 * PC_PAGE, 2 * PC_PAGE, 3));
+	ASSERT_EQ(0, pc_write_direct(self->b, 3 * PC_PAGE, 2 * PC_PAGE, 3));
 	check_maps(_metadata, self);
-	ASSERT_EQ(0, pc_fallocate(&self->a,
+	ASSERT_EQ(0, pc_fallocate(self->a,
 				  FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 				  6 * PC_PAGE + 5, 2 * PC_PAGE));
 	check_maps(_metadata, self);
-	ASSERT_EQ(0, pc_clone_range(&self->b, 9 * PC_PAGE, &self->a,
+	ASSERT_EQ(0, pc_clone_range(self->b, 9 * PC_PAGE, self->a,
 				    2 * PC_PAGE, 4 * PC_PAGE));
 	check_maps(_metadata, self);
-	ASSERT_EQ(0, pc_exchange(&self->a, 0, &self->b, 8 * PC_PAGE,
+	ASSERT_EQ(0, pc_exchange(self->a, 0, self->b, 8 * PC_PAGE,
 				 4 * PC_PAGE));
-	check_maps(_metadata, self);
-	check_files(_metadata, self);
+	check_all(_metadata, self);
 }
 
 /* Mapping, then reading: the read fills from the same page. */
@@ -263,17 +237,15 @@ TEST_F(map, write_by_mapping_read_by_clone)
 	for (size_t i = 0; i < 8; i++) {
 		size_t off = (i % 3) * PC_PAGE + 400 * i;
 
-		pc_fill(self->ma + off, 300, 10 + i, off);
-		pc_model_write(self->a.m, off, 300, 10 + i);
-		ASSERT_EQ(0, pc_verify(&self->a, PC_READ));
-		ASSERT_EQ(0, pc_verify(&self->b, PC_READ));
-		ASSERT_EQ(0, pc_verify(&self->c, PC_READ));
+		write_map(self->a, off, 300, 10 + i);
+		ASSERT_EQ(0, pc_verify(self->a, PC_READ));
+		ASSERT_EQ(0, pc_verify(self->b, PC_READ));
+		ASSERT_EQ(0, pc_verify(self->c, PC_READ));
 		if (i == 4)
-			ASSERT_EQ(0, pc_clone_range(&self->c, 0, &self->a, 0,
+			ASSERT_EQ(0, pc_clone_range(self->c, 0, self->a, 0,
 						    0));
 	}
-	check_maps(_metadata, self);
-	check_files(_metadata, self);
+	check_all(_metadata, self);
 }
 
 /* What truncate took away is gone from the mapping, what is left is there. */
@@ -281,15 +253,14 @@ TEST_F(map, truncate_takes_pages_away)
 {
 	map_both(_metadata, self, PROT_READ, MAP_SHARED);
 	check_maps(_metadata, self);
-	ASSERT_EQ(0, pc_truncate(&self->a, 5 * PC_PAGE + 100));
+	ASSERT_EQ(0, pc_truncate(self->a, 5 * PC_PAGE + 100));
 	check_maps(_metadata, self);
-	EXPECT_FALSE(pc_touch_raises_bus(self->ma + 5 * PC_PAGE + 200));
-	EXPECT_EQ(0, self->ma[5 * PC_PAGE + 200]);
-	EXPECT_TRUE(pc_touch_raises_bus(self->ma + 6 * PC_PAGE));
-	EXPECT_FALSE(pc_touch_raises_bus(self->mb + 6 * PC_PAGE));
-	ASSERT_EQ(0, pc_truncate(&self->a, SIZE));
-	check_maps(_metadata, self);
-	check_files(_metadata, self);
+	EXPECT_FALSE(pc_touch_raises_bus(self->a->map + 5 * PC_PAGE + 200));
+	EXPECT_EQ(0, self->a->map[5 * PC_PAGE + 200]);
+	EXPECT_TRUE(pc_touch_raises_bus(self->a->map + 6 * PC_PAGE));
+	EXPECT_FALSE(pc_touch_raises_bus(self->b->map + 6 * PC_PAGE));
+	ASSERT_EQ(0, pc_truncate(self->a, SIZE));
+	check_all(_metadata, self);
 }
 
 /* fork() of a mapping: parent and child see the same file. */
@@ -302,40 +273,42 @@ TEST_F(map, fork)
 	pid = pc_fork(&self->fs);
 	ASSERT_LE(0, pid);
 	if (!pid) {
+		if (pc_compare("mapping in the child", self->b->m->data,
+			       self->b->map, SIZE, 0))
+			_exit(1);
 		/* The model is shared memory. */
-		pc_fill(self->ma + 3 * PC_PAGE, 500, 2, 3 * PC_PAGE);
-		pc_model_write(self->a.m, 3 * PC_PAGE, 500, 2);
+		write_map(self->a, 3 * PC_PAGE, 500, 2);
 		_exit(0);
 	}
 	EXPECT_EQ(0, pc_wait(&self->fs, pid));
-	check_maps(_metadata, self);
-	check_files(_metadata, self);
+	check_all(_metadata, self);
 }
 
 /* The buffer of a read or write is a mapping of the file or of its clone. */
 TEST_F(map, buffer_is_a_mapping)
 {
+	struct pc_file *a = self->a, *b = self->b;
+
 	map_both(_metadata, self, PROT_READ | PROT_WRITE, MAP_SHARED);
 	/* Of the clone, at the same blocks. */
-	ASSERT_EQ(5000, pwrite(self->a.fd, self->mb + 8 * PC_PAGE, 5000, 77));
-	pc_model_copy(self->a.m, 77, self->b.m, 8 * PC_PAGE, 5000);
+	ASSERT_EQ(5000, pwrite(a->fd, b->map + 8 * PC_PAGE, 5000, 77));
+	pc_model_copy(a->m, 77, b->m, 8 * PC_PAGE, 5000);
 	check_maps(_metadata, self);
-	ASSERT_EQ(PC_PAGE, pwrite(self->a.fd, self->mb + 4 * PC_PAGE, PC_PAGE,
+	ASSERT_EQ(PC_PAGE, pwrite(a->fd, b->map + 4 * PC_PAGE, PC_PAGE,
 				  4 * PC_PAGE));
 	check_maps(_metadata, self);
 	/* Of the file itself, the very page that is written. */
-	ASSERT_EQ(2000, pwrite(self->a.fd, self->ma + 6 * PC_PAGE, 2000,
+	ASSERT_EQ(2000, pwrite(a->fd, a->map + 6 * PC_PAGE, 2000,
 			       6 * PC_PAGE));
 	check_maps(_metadata, self);
 	/* A read into a page of the clone that is still shared. */
-	ASSERT_EQ(PC_PAGE, pread(self->a.fd, self->mb + 10 * PC_PAGE, PC_PAGE,
+	ASSERT_EQ(PC_PAGE, pread(a->fd, b->map + 10 * PC_PAGE, PC_PAGE,
 				 3 * PC_PAGE));
-	pc_model_copy(self->b.m, 10 * PC_PAGE, self->a.m, 3 * PC_PAGE, PC_PAGE);
+	pc_model_copy(b->m, 10 * PC_PAGE, a->m, 3 * PC_PAGE, PC_PAGE);
 	check_maps(_metadata, self);
-	ASSERT_EQ(PC_PAGE, pread(self->a.fd, self->mb + 11 * PC_PAGE, PC_PAGE,
+	ASSERT_EQ(PC_PAGE, pread(a->fd, b->map + 11 * PC_PAGE, PC_PAGE,
 				 11 * PC_PAGE));
-	check_maps(_metadata, self);
-	check_files(_metadata, self);
+	check_all(_metadata, self);
 }
 
 /* A write to the mapping by the kernel, which pins the page first. */
@@ -347,52 +320,47 @@ TEST_F(map, write_by_proc_mem)
 
 	map_both(_metadata, self, PROT_READ | PROT_WRITE, MAP_SHARED);
 	fd = open("/proc/self/mem", O_RDWR);
-	if (fd < 0)
-		SKIP(return, "/proc/self/mem: %s", strerror(errno));
+	ASSERT_LE(0, fd);
 	pc_fill(buf, sizeof(buf), 2, off);
 	ASSERT_EQ(sizeof(buf), pwrite(fd, buf, sizeof(buf),
-				      (uintptr_t)self->ma + off));
+				      (uintptr_t)self->a->map + off));
 	close(fd);
-	pc_model_write(self->a.m, off, sizeof(buf), 2);
-	check_maps(_metadata, self);
-	check_files(_metadata, self);
+	pc_model_write(self->a->m, off, sizeof(buf), 2);
+	check_all(_metadata, self);
 }
 
 /* Locked pages of two files, then one of the files is written. */
 TEST_F(map, mlock)
 {
 	map_both(_metadata, self, PROT_READ | PROT_WRITE, MAP_SHARED);
-	ASSERT_EQ(0, mlock(self->ma, SIZE));
-	ASSERT_EQ(0, mlock(self->mb, SIZE));
+	ASSERT_EQ(0, mlock(self->a->map, SIZE));
+	ASSERT_EQ(0, mlock(self->b->map, SIZE));
 	ASSERT_EQ(0, pc_drop_caches("1"));
 	check_maps(_metadata, self);
-	ASSERT_EQ(0, pc_write(&self->a, 3 * PC_PAGE + 7, 2 * PC_PAGE, 2));
+	ASSERT_EQ(0, pc_write(self->a, 3 * PC_PAGE + 7, 2 * PC_PAGE, 2));
 	check_maps(_metadata, self);
-	ASSERT_EQ(0, munlock(self->ma, SIZE));
-	ASSERT_EQ(0, munlock(self->mb, SIZE));
-	check_files(_metadata, self);
+	ASSERT_EQ(0, munlock(self->a->map, SIZE));
+	ASSERT_EQ(0, munlock(self->b->map, SIZE));
+	check_all(_metadata, self);
 }
 
 /* A file that maps one block at two places, mapped twice. */
 TEST_F(map, file_with_itself)
 {
-	ASSERT_EQ(0, pc_clone_range(&self->a, 8 * PC_PAGE, &self->a, 0,
+	ASSERT_EQ(0, pc_clone_range(self->a, 8 * PC_PAGE, self->a, 0,
 				    8 * PC_PAGE));
 	map_both(_metadata, self, PROT_READ | PROT_WRITE, MAP_SHARED);
 	check_maps(_metadata, self);
-	pc_fill(self->ma + 9 * PC_PAGE, 200, 2, 9 * PC_PAGE);
-	pc_model_write(self->a.m, 9 * PC_PAGE, 200, 2);
+	write_map(self->a, 9 * PC_PAGE, 200, 2);
 	check_maps(_metadata, self);
-	pc_fill(self->ma + 2 * PC_PAGE, 200, 3, 2 * PC_PAGE);
-	pc_model_write(self->a.m, 2 * PC_PAGE, 200, 3);
-	check_maps(_metadata, self);
-	check_files(_metadata, self);
+	write_map(self->a, 2 * PC_PAGE, 200, 3);
+	check_all(_metadata, self);
 }
 
 /* A program and its clones run, also after the clone was read as a file. */
 TEST_F(map, exec_of_clone)
 {
-	static struct pc_file prog, clone;
+	struct pc_file *prog, *clone;
 	char buf[16384];
 	size_t off = 0;
 	struct stat st;
@@ -405,25 +373,24 @@ TEST_F(map, exec_of_clone)
 	ASSERT_EQ(0, pc_open(&prog, &self->fs, "prog", O_RDWR | O_CREAT,
 			     st.st_size));
 	while ((n = read(fd, buf, sizeof(buf))) > 0) {
-		ASSERT_EQ(n, pwrite(prog.fd, buf, n, off));
-		memcpy(prog.m->data + off, buf, n);
+		ASSERT_EQ(n, pwrite(prog->fd, buf, n, off));
+		memcpy(prog->m->data + off, buf, n);
 		off += n;
 	}
 	close(fd);
-	prog.m->size = off;
-	ASSERT_EQ(0, pc_evict(&prog));
-	ASSERT_EQ(0, pc_clone(&clone, &prog, "clone"));
+	ASSERT_EQ(st.st_size, off);
+	prog->m->size = off;
+	ASSERT_EQ(0, pc_evict(prog));
+	ASSERT_EQ(0, pc_clone(&clone, prog, "clone"));
 	if (variant->warm) {
-		ASSERT_EQ(0, pc_verify(&prog, PC_READ));
-		ASSERT_EQ(0, pc_verify(&clone, PC_READ));
+		ASSERT_EQ(0, pc_verify(prog, PC_READ));
+		ASSERT_EQ(0, pc_verify(clone, PC_READ));
 	}
 	/* No program runs that is open for writing. */
-	close(prog.fd);
-	close(clone.fd);
-	prog.fd = -1;
-	clone.fd = -1;
+	pc_shut(prog);
+	pc_shut(clone);
 	for (int i = 0; i < 4; i++) {
-		const char *path = i & 1 ? clone.path : prog.path;
+		const char *path = i & 1 ? clone->path : prog->path;
 		int status;
 		pid_t pid;
 
@@ -438,9 +405,32 @@ TEST_F(map, exec_of_clone)
 			TH_LOG("%s died of signal %d", path, WTERMSIG(status));
 		ASSERT_EQ(EXEC_STATUS, WEXITSTATUS(status));
 	}
-	prog.fd = open(prog.path, O_RDWR);
-	clone.fd = open(clone.path, O_RDWR);
+	ASSERT_EQ(0, pc_reopen(prog, O_RDWR));
+	ASSERT_EQ(0, pc_reopen(clone, O_RDWR));
 	EXPECT_EQ(0, pc_verify_cycle(&self->fs));
+}
+
+static int race_reader(struct pc_race *r, unsigned char *map, uint64_t rnd)
+{
+	unsigned char buf[PC_PAGE];
+
+	while (!pc_race_stopped(r)) {
+		size_t page = pc_rand(&rnd) % PAGES;
+		uint32_t entered = pc_cell_enter(&r->cell[page]);
+		int ret;
+
+		memcpy(buf, map + page * PC_PAGE, PC_PAGE);
+		ret = pc_cell_check("mapping", &r->cell[page], entered, buf,
+				    page, true);
+		if (ret < 0)
+			return 1;
+		if (!ret)
+			pc_race_read(r);
+		if (pc_rand(&rnd) % 32 == 0 &&
+		    madvise(map, SIZE, MADV_DONTNEED))
+			return 1;
+	}
+	return 0;
 }
 
 /*
@@ -449,80 +439,59 @@ TEST_F(map, exec_of_clone)
  */
 TEST_F_TIMEOUT(map, reader_never_sees_older_data, 300)
 {
-	struct pc_cell *cell;
+	struct pc_race *r = pc_race(PAGES, 1);
 	uint64_t rnd = 5;
 	pid_t pid[2];
-	int *stop;
 
-	cell = mmap(NULL, PAGES * sizeof(*cell) + PC_PAGE,
-		    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	ASSERT_NE(MAP_FAILED, cell);
-	stop = (int *)(cell + PAGES);
-	for (size_t i = 0; i < PAGES; i++) {
-		pc_cell_begin(&cell[i], 1, true);
-		pc_cell_end(&cell[i]);
-	}
+	ASSERT_NE(NULL, r);
 	map_both(_metadata, self, PROT_READ | PROT_WRITE, MAP_SHARED);
 	for (int i = 0; i < 2; i++) {
 		pid[i] = pc_fork(&self->fs);
 		ASSERT_LE(0, pid[i]);
-		if (pid[i])
-			continue;
-		for (rnd = i * 1000; !__atomic_load_n(stop, __ATOMIC_SEQ_CST);) {
-			size_t page = pc_rand(&rnd) % PAGES;
-			unsigned char buf[PC_PAGE];
-			uint32_t entered = pc_cell_enter(&cell[page]);
-
-			memcpy(buf, self->ma + page * PC_PAGE, PC_PAGE);
-			if (pc_cell_check("mapping", &cell[page], entered, buf,
-					  page, true) < 0)
-				_exit(1);
-			if (pc_rand(&rnd) % 32 == 0)
-				madvise(self->ma, SIZE, MADV_DONTNEED);
-		}
-		_exit(0);
+		if (!pid[i])
+			_exit(race_reader(r, self->a->map, i * 1000));
 	}
-	for (int i = 0; i < 400; i++) {
+	for (int i = 0; pc_race_writes(r, i, 400); i++) {
 		size_t page = pc_rand(&rnd) % PAGES;
 		size_t off = page * PC_PAGE;
-		unsigned char *buf = self->a.m->data + off;
+		unsigned char *buf = self->a->m->data + off;
 		int how = pc_rand(&rnd) % 4;
 
 		/* b becomes a's clone, a's pages are read: shared again. */
 		if (i % 8 == 0) {
-			ASSERT_EQ(0, pc_clone_range(&self->b, 0, &self->a, 0,
+			ASSERT_EQ(0, pc_clone_range(self->b, 0, self->a, 0,
 						    0));
-			ASSERT_EQ(0, pc_evict(&self->a));
-			ASSERT_EQ(0, pc_verify(&self->a, PC_READ));
-			ASSERT_EQ(0, pc_verify(&self->b, PC_READ));
+			ASSERT_EQ(0, pc_evict(self->a));
+			ASSERT_EQ(0, pc_verify(self->a, PC_READ));
+			ASSERT_EQ(0, pc_verify(self->b, PC_READ));
 		}
-		pc_cell_begin(&cell[page], how ? 2 + i : 0, false);
+		pc_cell_begin(&r->cell[page], how ? 2 + i : 0, false);
 		switch (how) {
 		case 0:
-			ASSERT_EQ(0, pc_fallocate(&self->a,
+			ASSERT_EQ(0, pc_fallocate(self->a,
 						  FALLOC_FL_PUNCH_HOLE |
 						  FALLOC_FL_KEEP_SIZE, off,
 						  PC_PAGE));
 			break;
 		case 1:
-			ASSERT_EQ(0, pc_write_direct(&self->a, off, PC_PAGE,
+			ASSERT_EQ(0, pc_write_direct(self->a, off, PC_PAGE,
 						     2 + i));
 			break;
 		case 2:
 			pc_fill(buf, PC_PAGE, 2 + i, off);
-			memcpy(self->ma + off, buf, PC_PAGE);
+			memcpy(self->a->map + off, buf, PC_PAGE);
 			break;
 		default:
-			ASSERT_EQ(0, pc_write(&self->a, off, PC_PAGE, 2 + i));
+			ASSERT_EQ(0, pc_write(self->a, off, PC_PAGE, 2 + i));
 			break;
 		}
-		pc_cell_end(&cell[page]);
+		pc_cell_end(&r->cell[page]);
 	}
-	__atomic_store_n(stop, 1, __ATOMIC_SEQ_CST);
+	pc_race_stop(r);
 	for (int i = 0; i < 2; i++)
 		EXPECT_EQ(0, pc_wait(&self->fs, pid[i]));
-	check_maps(_metadata, self);
-	check_files(_metadata, self);
+	EXPECT_GT(r->reads, PC_RACE_READS);
+	check_all(_metadata, self);
 }
 
 int main(int argc, char **argv)

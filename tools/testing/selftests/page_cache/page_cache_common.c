@@ -2,9 +2,10 @@
 /*
  * What the page_cache selftests share, see page_cache_common.h.
  *
- * Nothing has to be cleaned up by hand after a test that crashed: the mounts
- * live in a mount namespace of the process, the loop device is detached by
- * its last close and its backing file has no name any more.
+ * Nothing has to be cleaned up after a test that failed half way or crashed:
+ * the mounts, with the mount point, live in a mount namespace of the process,
+ * the loop device is detached by its last close and its backing file has no
+ * name any more.
  */
 #include <sched.h>
 #include <setjmp.h>
@@ -107,27 +108,33 @@ const char *pc_via_name(enum pc_via via)
 	return via_name[via];
 }
 
-void pc_log(const char *fmt, ...)
+/* err 0: there is no error to be told. */
+static void __printf(1, 0) comment(const char *fmt, va_list ap, int err)
 {
 	char line[512];
+
+	vsnprintf(line, sizeof(line), fmt, ap);
+	fprintf(stderr, "# %s%s%s\n", line, err ? ": " : "",
+		err ? strerror(err) : "");
+}
+
+void pc_log(const char *fmt, ...)
+{
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(line, sizeof(line), fmt, ap);
+	comment(fmt, ap, 0);
 	va_end(ap);
-	fprintf(stderr, "# %s\n", line);
 }
 
 int pc_err(const char *fmt, ...)
 {
 	int err = errno;
-	char line[512];
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(line, sizeof(line), fmt, ap);
+	comment(fmt, ap, err);
 	va_end(ap);
-	fprintf(stderr, "# %s: %s\n", line, strerror(err));
 	return err ? -err : -EIO;
 }
 
@@ -266,16 +273,16 @@ int pc_run(const char *const argv[])
 /* The file system */
 
 /* A loop device over an image without a name. */
-static int loop_device(struct pc_fs *fs, unsigned int mib)
+static int loop_device(struct pc_fs *fs, const char *tmp, unsigned int mib)
 {
 	struct loop_config cfg = {
 		.info.lo_flags = LO_FLAGS_AUTOCLEAR | LO_FLAGS_DIRECT_IO,
 	};
-	char img[96];
 	int ctl, nr, fd, err;
+	char img[96];
 
-	snprintf(img, sizeof(img), "%s/img", fs->dir);
-	fd = open(img, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	snprintf(img, sizeof(img), "%.64s/page_cache.XXXXXX", tmp);
+	fd = mkostemp(img, O_CLOEXEC);
 	if (fd < 0)
 		return pc_err("%s", img);
 	unlink(img);
@@ -332,6 +339,7 @@ int pc_fs_device(struct pc_fs *fs, const struct pc_fs_args *args)
 {
 	const char *dev = args->dev ?: getenv("PAGE_CACHE_DEV");
 	const char *tmp = getenv("TMPDIR") ?: "/tmp";
+	int ret;
 
 	memset(fs, 0, sizeof(*fs));
 	fs->img_fd = -1;
@@ -348,24 +356,24 @@ int pc_fs_device(struct pc_fs *fs, const struct pc_fs_args *args)
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
 		return pc_err("making / private");
 
-	for (int i = PC_HOME; i <= PC_FRAGMENT; i++)
-		fs->before[i] = pc_vmstat(counter_name[i]);
-
-	snprintf(fs->dir, sizeof(fs->dir), "%.40s/pc.XXXXXX", tmp);
-	if (!mkdtemp(fs->dir))
-		return pc_err("%s", fs->dir);
-	snprintf(fs->mnt, sizeof(fs->mnt), "%s/mnt", fs->dir);
-	if (mkdir(fs->mnt, 0700))
-		return pc_err("%s", fs->mnt);
-
+	pc_stat(&fs->before);
 	if (dev && *dev) {
 		snprintf(fs->dev, sizeof(fs->dev), "%s", dev);
-		return 0;
+	} else {
+		ret = loop_device(fs, tmp, 512);
+		if (ret)
+			return ret;
 	}
-	return loop_device(fs, 512);
+	/* Over what is there, for this process only: the mount point. */
+	if (mount("tmpfs", tmp, "tmpfs", 0, NULL))
+		return pc_err("mount tmpfs on %s", tmp);
+	snprintf(fs->mnt, sizeof(fs->mnt), "%.64s/mnt", tmp);
+	if (mkdir(fs->mnt, 0700))
+		return pc_err("%s", fs->mnt);
+	return 0;
 }
 
-int pc_fs_mkfs(struct pc_fs *fs, const struct pc_fs_args *args)
+static int make_fs(struct pc_fs *fs, const struct pc_fs_args *args)
 {
 	unsigned int bsize = args->bsize ?: 4096;
 	unsigned int mib = args->mib ?: 96;
@@ -417,9 +425,9 @@ int pc_fs_mkfs(struct pc_fs *fs, const struct pc_fs_args *args)
 
 int pc_fs_mount(struct pc_fs *fs, const char *opts)
 {
-	fs->opts = opts;
 	if (mount(fs->dev, fs->mnt, "xfs", 0, opts))
 		return -errno;
+	fs->opts = opts;
 	fs->mounted = true;
 	return 0;
 }
@@ -431,8 +439,19 @@ int pc_fs_remount(struct pc_fs *fs, const char *opts)
 	return 0;
 }
 
+/* The files there are, in the order of their slots. */
+static struct pc_file *next_file(struct pc_fs *fs, struct pc_file *f)
+{
+	for (f = f ? f + 1 : fs->file; f < fs->file + PC_MAX_FILES; f++)
+		if (f->fs)
+			return f;
+	return NULL;
+}
+
 int pc_fs_umount(struct pc_fs *fs)
 {
+	for (struct pc_file *f = NULL; (f = next_file(fs, f));)
+		pc_shut(f);
 	if (!fs->mounted)
 		return 0;
 	for (int tries = 0; umount2(fs->mnt, 0); tries++) {
@@ -444,17 +463,11 @@ int pc_fs_umount(struct pc_fs *fs)
 	return 0;
 }
 
-int pc_fs_setup(struct pc_fs *fs, const struct pc_fs_args *args)
+int pc_fs_start(struct pc_fs *fs, const struct pc_fs_args *args)
 {
-	static const struct pc_fs_args none;
 	int ret;
 
-	if (!args)
-		args = &none;
-	ret = pc_fs_device(fs, args);
-	if (ret)
-		return ret;
-	ret = pc_fs_mkfs(fs, args);
+	ret = make_fs(fs, args);
 	if (ret)
 		return ret;
 	ret = pc_fs_mount(fs, args->opts);
@@ -468,16 +481,30 @@ int pc_fs_setup(struct pc_fs *fs, const struct pc_fs_args *args)
 	return pc_err("mount %s with \"%s\"", fs->dev, args->opts ?: "");
 }
 
+int pc_fs_setup(struct pc_fs *fs, const struct pc_fs_args *args)
+{
+	static const struct pc_fs_args none;
+
+	if (!args)
+		args = &none;
+	return pc_fs_device(fs, args) ?: pc_fs_start(fs, args);
+}
+
+int pc_fs_reopen(struct pc_fs *fs, int flags)
+{
+	for (struct pc_file *f = NULL; (f = next_file(fs, f));) {
+		int ret = pc_reopen(f, flags);
+
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
 int pc_fs_cycle(struct pc_fs *fs)
 {
 	int ret;
 
-	for (int i = 0; i < PC_MAX_FILES; i++) {
-		if (fs->files[i]) {
-			close(fs->files[i]->fd);
-			fs->files[i]->fd = -1;
-		}
-	}
 	ret = pc_fs_umount(fs);
 	if (ret)
 		return ret;
@@ -486,16 +513,7 @@ int pc_fs_cycle(struct pc_fs *fs)
 		errno = -ret;
 		return pc_err("mount %s again", fs->dev);
 	}
-	for (int i = 0; i < PC_MAX_FILES; i++) {
-		struct pc_file *f = fs->files[i];
-
-		if (!f)
-			continue;
-		f->fd = open(f->path, O_RDWR | O_CLOEXEC);
-		if (f->fd < 0)
-			return pc_err("%s", f->path);
-	}
-	return 0;
+	return pc_fs_reopen(fs, O_RDWR);
 }
 
 int pc_fs_settle(struct pc_fs *fs)
@@ -545,6 +563,14 @@ int pc_wait(struct pc_fs *fs, pid_t pid)
 	return status;
 }
 
+bool pc_runs(pid_t pid)
+{
+	siginfo_t info = {};
+
+	return !waitid(P_PID, pid, &info, WEXITED | WNOHANG | WNOWAIT) &&
+	       !info.si_pid;
+}
+
 void pc_fs_teardown(struct pc_fs *fs)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(fs->child); i++) {
@@ -553,34 +579,29 @@ void pc_fs_teardown(struct pc_fs *fs)
 		kill(fs->child[i], SIGKILL);
 		pc_wait(fs, fs->child[i]);
 	}
-	for (int i = 0; i < PC_MAX_FILES; i++)
-		if (fs->files[i])
-			pc_close(fs->files[i]);
+	for (struct pc_file *f = NULL; (f = next_file(fs, f));)
+		pc_close(f);
 	pc_fs_umount(fs);
 	if (fs->img_fd >= 0)
 		close(fs->img_fd);
 	fs->img_fd = -1;
-	if (fs->dir[0]) {
-		rmdir(fs->mnt);
-		rmdir(fs->dir);
-	}
 }
 
 const char *pc_fs_leak(struct pc_fs *fs)
 {
 	static char buf[256];
-	long long now;
+	struct pc_stat d;
 
 	if (!pc_sharing() || fs->mounted)
 		return NULL;
+	d = pc_since(&fs->before);
 	for (int i = PC_HOME; i <= PC_FRAGMENT; i++) {
-		now = pc_vmstat(counter_name[i]);
 		/* Less is not ours: another mount in the guest was reclaimed. */
-		if (now <= fs->before[i])
+		if (d.v[i] <= 0)
 			continue;
 		snprintf(buf, sizeof(buf),
-			 "%s is %lld after unmount, was %lld before mount",
-			 counter_name[i], now, fs->before[i]);
+			 "%s: %lld more after unmount than before mount",
+			 counter_name[i], d.v[i]);
 		return buf;
 	}
 	return NULL;
@@ -703,41 +724,49 @@ static void on_bus(int sig)
 	siglongjmp(bus, 1);
 }
 
+/* Of len bytes; none: one byte is read. */
+static bool raises_bus(unsigned char *p, size_t len, uint64_t seed,
+		       uint64_t pos)
+{
+	struct sigaction sa = { .sa_handler = on_bus }, old;
+	static bool caught;	/* a jump may undo a register */
+
+	caught = true;
+	sigaction(SIGBUS, &sa, &old);
+	if (!sigsetjmp(bus, 1)) {
+		if (len)
+			pc_fill(p, len, seed, pos);
+		else
+			pc_touch(p);
+		caught = false;
+	}
+	/* Another one is not expected, and must not jump to here. */
+	sigaction(SIGBUS, &old, NULL);
+	return caught;
+}
+
 bool pc_touch_raises_bus(const unsigned char *p)
 {
-	struct sigaction sa = { .sa_handler = on_bus };
-
-	sigaction(SIGBUS, &sa, NULL);
-	if (sigsetjmp(bus, 1))
-		return true;
-	pc_touch(p);
-	return false;
+	return raises_bus((unsigned char *)p, 0, 0, 0);
 }
 
 bool pc_fill_raises_bus(unsigned char *p, size_t len, uint64_t seed,
 			uint64_t pos)
 {
-	struct sigaction sa = { .sa_handler = on_bus };
-
-	sigaction(SIGBUS, &sa, NULL);
-	if (sigsetjmp(bus, 1))
-		return true;
-	pc_fill(p, len, seed, pos);
-	return false;
+	return raises_bus(p, len, seed, pos);
 }
 
 /* Models */
 
-struct pc_model *pc_model(size_t cap)
+void *pc_shared(size_t len)
 {
-	struct pc_model *m;
+	void *p = mmap(NULL, len, PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
-	m = mmap(NULL, sizeof(*m) + cap, PROT_READ | PROT_WRITE,
-		 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (m == MAP_FAILED)
-		return NULL;
-	m->cap = cap;
-	return m;
+	if (p != MAP_FAILED)
+		return p;
+	pc_err("%zu bytes of shared memory", len);
+	return NULL;
 }
 
 static void model_grow(struct pc_model *m, size_t size)
@@ -802,41 +831,81 @@ void pc_model_exchange(struct pc_model *a, size_t aoff, struct pc_model *b,
 
 /* Files */
 
-int pc_open(struct pc_file *f, struct pc_fs *fs, const char *name, int flags,
-	    size_t cap)
+void pc_unmap(struct pc_file *f)
 {
-	int slot;
+	if (f->map)
+		munmap(f->map, f->map_len);
+	f->map = NULL;
+}
 
-	memset(f, 0, sizeof(*f));
-	f->fs = fs;
-	snprintf(f->path, sizeof(f->path), "%s/%s", fs->mnt, name);
+unsigned char *pc_map(struct pc_file *f, size_t len, int prot, int flags)
+{
+	void *p;
+
+	pc_unmap(f);
+	p = mmap(NULL, len, prot, flags, f->fd, 0);
+	if (p == MAP_FAILED) {
+		pc_err("mmap %s", f->path);
+		return NULL;
+	}
+	f->map = p;
+	f->map_len = len;
+	return f->map;
+}
+
+void pc_shut(struct pc_file *f)
+{
+	pc_unmap(f);
+	if (f->fd >= 0)
+		close(f->fd);
+	f->fd = -1;
+}
+
+int pc_reopen(struct pc_file *f, int flags)
+{
+	pc_shut(f);
 	f->fd = open(f->path, flags | O_CLOEXEC, 0700);
 	if (f->fd < 0)
 		return pc_err("%s", f->path);
-	for (slot = 0; slot < PC_MAX_FILES && fs->files[slot]; slot++)
-		;
-	if (slot == PC_MAX_FILES) {
+	return 0;
+}
+
+int pc_open(struct pc_file **file, struct pc_fs *fs, const char *name,
+	    int flags, size_t cap)
+{
+	struct pc_file *f = fs->file;
+	int ret;
+
+	while (f < fs->file + PC_MAX_FILES && f->fs)
+		f++;
+	if (f == fs->file + PC_MAX_FILES) {
 		errno = EMFILE;
-		return pc_err("%s", f->path);
+		return pc_err("%s", name);
 	}
-	fs->files[slot] = f;
-	f->m = pc_model(cap);
-	if (!f->m)
-		return pc_err("model of %s", f->path);
+	memset(f, 0, sizeof(*f));
+	f->fd = -1;
+	snprintf(f->path, sizeof(f->path), "%s/%s", fs->mnt, name);
+	ret = pc_reopen(f, flags);
+	if (ret)
+		return ret;
+	f->fs = fs;
+	f->m = pc_shared(sizeof(*f->m) + cap);
+	if (!f->m) {
+		pc_close(f);
+		return -ENOMEM;
+	}
+	f->m->cap = cap;
+	*file = f;
 	return 0;
 }
 
 void pc_close(struct pc_file *f)
 {
-	for (int i = 0; i < PC_MAX_FILES; i++)
-		if (f->fs->files[i] == f)
-			f->fs->files[i] = NULL;
+	pc_shut(f);
 	if (f->m)
 		munmap(f->m, sizeof(*f->m) + f->m->cap);
 	f->m = NULL;
-	if (f->fd >= 0)
-		close(f->fd);
-	f->fd = -1;
+	f->fs = NULL;
 }
 
 int pc_unlink(struct pc_file *f)
@@ -861,7 +930,7 @@ int pc_evict(struct pc_file *f)
 	return 0;
 }
 
-int pc_create(struct pc_file *f, struct pc_fs *fs, const char *name,
+int pc_create(struct pc_file **f, struct pc_fs *fs, const char *name,
 	      size_t size, uint64_t seed)
 {
 	int ret;
@@ -870,13 +939,13 @@ int pc_create(struct pc_file *f, struct pc_fs *fs, const char *name,
 	ret = pc_open(f, fs, name, O_RDWR | O_CREAT | O_TRUNC,
 		      2 * size + MIB(1));
 	if (!ret)
-		ret = pc_write(f, 0, size, seed);
+		ret = pc_write(*f, 0, size, seed);
 	if (!ret)
-		ret = pc_evict(f);
+		ret = pc_evict(*f);
 	return ret;
 }
 
-int pc_clone(struct pc_file *dst, struct pc_file *src, const char *name)
+int pc_clone(struct pc_file **dst, struct pc_file *src, const char *name)
 {
 	int ret;
 
@@ -884,9 +953,44 @@ int pc_clone(struct pc_file *dst, struct pc_file *src, const char *name)
 		      src->m->cap);
 	if (ret)
 		return ret;
-	if (ioctl(dst->fd, PC_FICLONE, src->fd))
-		return pc_err("FICLONE %s -> %s", src->path, dst->path);
-	pc_model_copy(dst->m, 0, src->m, 0, src->m->size);
+	if (ioctl((*dst)->fd, PC_FICLONE, src->fd))
+		return pc_err("FICLONE %s -> %s", src->path, (*dst)->path);
+	pc_model_copy((*dst)->m, 0, src->m, 0, src->m->size);
+	return 0;
+}
+
+int pc_clones(struct pc_fs *fs, size_t size, struct pc_file **const *files)
+{
+	char name[] = "a";
+	int ret;
+
+	ret = pc_create(files[0], fs, name, size, 1);
+	for (int i = 1; !ret && files[i]; i++) {
+		name[0]++;
+		ret = pc_clone(files[i], *files[0], name);
+	}
+	if (!ret)
+		ret = pc_drop_caches("3");
+	pc_stat(&fs->cold);
+	return ret;
+}
+
+int pc_fill_up(struct pc_file **f, struct pc_fs *fs, const char *name)
+{
+	size_t off = 0;
+	int ret;
+
+	ret = pc_open(f, fs, name, O_RDWR | O_CREAT, PC_PAGE);
+	if (ret)
+		return ret;
+	for (size_t n = MIB(8); n >= PC_PAGE;) {
+		if (!fallocate((*f)->fd, FALLOC_FL_KEEP_SIZE, off, n))
+			off += n;
+		else if (errno == ENOSPC)
+			n /= 2;
+		else
+			return pc_err("fallocate %s", (*f)->path);
+	}
 	return 0;
 }
 
@@ -904,7 +1008,8 @@ static int write_all(int fd, const unsigned char *p, size_t len, size_t off)
 	return 0;
 }
 
-static int write_fd(int fd, size_t off, size_t len, uint64_t seed)
+static int write_fd(struct pc_file *f, int fd, const char *how, size_t off,
+		    size_t len, uint64_t seed)
 {
 	unsigned char *buf;
 	int ret;
@@ -914,54 +1019,40 @@ static int write_fd(int fd, size_t off, size_t len, uint64_t seed)
 	pc_fill(buf, len, seed, off);
 	ret = write_all(fd, buf, len, off);
 	free(buf);
+	if (ret) {
+		errno = -ret;
+		return pc_err("%s %s %zu+%zu", how, f->path, off, len);
+	}
+	pc_model_write(f->m, off, len, seed);
+	return 0;
+}
+
+static int write_opened(struct pc_file *f, int flags, const char *how,
+			size_t off, size_t len, uint64_t seed)
+{
+	int fd, ret;
+
+	fd = open(f->path, O_WRONLY | flags | O_CLOEXEC);
+	if (fd < 0)
+		return pc_err("%s", f->path);
+	ret = write_fd(f, fd, how, off, len, seed);
+	close(fd);
 	return ret;
 }
 
 int pc_write(struct pc_file *f, size_t off, size_t len, uint64_t seed)
 {
-	int ret = write_fd(f->fd, off, len, seed);
-
-	if (ret) {
-		errno = -ret;
-		return pc_err("write %s %zu+%zu", f->path, off, len);
-	}
-	pc_model_write(f->m, off, len, seed);
-	return 0;
+	return write_fd(f, f->fd, "write", off, len, seed);
 }
 
 int pc_append(struct pc_file *f, size_t len, uint64_t seed)
 {
-	size_t off = f->m->size;
-	int fd, ret;
-
-	fd = open(f->path, O_WRONLY | O_APPEND | O_CLOEXEC);
-	if (fd < 0)
-		return pc_err("%s", f->path);
-	ret = write_fd(fd, off, len, seed);
-	close(fd);
-	if (ret) {
-		errno = -ret;
-		return pc_err("append %s %zu", f->path, len);
-	}
-	pc_model_write(f->m, off, len, seed);
-	return 0;
+	return write_opened(f, O_APPEND, "append", f->m->size, len, seed);
 }
 
 int pc_write_direct(struct pc_file *f, size_t off, size_t len, uint64_t seed)
 {
-	int fd, ret;
-
-	fd = open(f->path, O_WRONLY | O_DIRECT | O_CLOEXEC);
-	if (fd < 0)
-		return pc_err("%s", f->path);
-	ret = write_fd(fd, off, len, seed);
-	close(fd);
-	if (ret) {
-		errno = -ret;
-		return pc_err("direct write %s %zu+%zu", f->path, off, len);
-	}
-	pc_model_write(f->m, off, len, seed);
-	return 0;
+	return write_opened(f, O_DIRECT, "direct write", off, len, seed);
 }
 
 int pc_write_mmap(struct pc_file *f, size_t off, size_t len, uint64_t seed)
@@ -1198,70 +1289,47 @@ static ssize_t read_vec(int fd, unsigned char *p, size_t off, size_t len)
 	return have;
 }
 
-static ssize_t read_splice(int fd, unsigned char *p, size_t off, size_t len)
+typedef ssize_t (*mover)(int to, int fd, size_t off, size_t len);
+
+static ssize_t by_splice(int to, int fd, size_t off, size_t len)
 {
-	size_t have = 0;
-	ssize_t r = 0;
-	int pipefd[2];
+	loff_t pos = off;
 
-	if (pipe2(pipefd, O_CLOEXEC))
-		return -errno;
-	while (have < len) {
-		loff_t pos = off + have;
-
-		r = splice(fd, &pos, pipefd[1], NULL, len - have, 0);
-		if (r <= 0)
-			break;
-		for (ssize_t got = 0; got < r;) {
-			ssize_t n = read(pipefd[0], p + have, r - got);
-
-			if (n <= 0) {
-				r = n;
-				goto out;
-			}
-			got += n;
-			have += n;
-		}
-	}
-out:
-	if (r < 0)
-		r = -errno;
-	close(pipefd[0]);
-	close(pipefd[1]);
-	return r < 0 ? r : (ssize_t)have;
+	return splice(fd, &pos, to, NULL, len, 0);
 }
 
-static ssize_t read_sendfile(int fd, unsigned char *p, size_t off, size_t len)
+static ssize_t by_sendfile(int to, int fd, size_t off, size_t len)
 {
-	size_t have = 0;
-	ssize_t r = 0;
-	int s[2];
+	off_t pos = off;
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s))
-		return -errno;
-	while (have < len) {
-		size_t n = len - have < KIB(32) ? len - have : KIB(32);
-		off_t pos = off + have;
+	/* Not more than the socket takes while nobody reads it. */
+	return sendfile(to, fd, &pos, len < KIB(32) ? len : KIB(32));
+}
 
-		r = sendfile(s[1], fd, &pos, n);
-		if (r <= 0)
-			break;
-		for (ssize_t got = 0; got < r;) {
-			n = recv(s[0], p + have, r - got, 0);
-			if ((ssize_t)n <= 0) {
-				r = n;
-				goto out;
-			}
-			got += n;
-			have += n;
+/* Moved into end[1], and read from end[0], which are closed then. */
+static ssize_t read_through(const int *end, mover move, int fd,
+			    unsigned char *p, size_t off, size_t len)
+{
+	ssize_t have = 0, in = 0, n = 0;
+
+	while (have < (ssize_t)len) {
+		/* What was moved is read before more is. */
+		if (have == in) {
+			n = move(end[1], fd, off + have, len - have);
+			if (n <= 0)
+				break;
+			in += n;
 		}
+		n = read(end[0], p + have, in - have);
+		if (n <= 0)
+			break;
+		have += n;
 	}
-out:
-	if (r < 0)
-		r = -errno;
-	close(s[0]);
-	close(s[1]);
-	return r < 0 ? r : (ssize_t)have;
+	if (n < 0)
+		have = -errno;
+	close(end[0]);
+	close(end[1]);
+	return have;
 }
 
 static ssize_t read_mmap(int fd, unsigned char *p, size_t off, size_t len)
@@ -1309,6 +1377,8 @@ static ssize_t read_direct(const char *path, unsigned char *p, size_t off,
 ssize_t pc_read_via(int fd, const char *path, enum pc_via via, void *buf,
 		    size_t off, size_t len)
 {
+	int end[2];
+
 	if (!len)
 		return 0;
 	switch (via) {
@@ -1319,9 +1389,13 @@ ssize_t pc_read_via(int fd, const char *path, enum pc_via via, void *buf,
 	case PC_READV:
 		return read_vec(fd, buf, off, len);
 	case PC_SPLICE:
-		return read_splice(fd, buf, off, len);
+		if (pipe2(end, O_CLOEXEC))
+			return -errno;
+		return read_through(end, by_splice, fd, buf, off, len);
 	case PC_SENDFILE:
-		return read_sendfile(fd, buf, off, len);
+		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, end))
+			return -errno;
+		return read_through(end, by_sendfile, fd, buf, off, len);
 	case PC_MMAP:
 		return read_mmap(fd, buf, off, len);
 	case PC_DIRECT:
@@ -1373,16 +1447,9 @@ int pc_verify_all(struct pc_fs *fs)
 	static const enum pc_via via[] = { PC_READ, PC_DIRECT, PC_READ };
 	int ret = 0;
 
-	for (size_t v = 0; v < ARRAY_SIZE(via); v++) {
-		for (int i = 0; i < PC_MAX_FILES; i++) {
-			int r = 0;
-
-			if (fs->files[i])
-				r = pc_verify(fs->files[i], via[v]);
-			if (r)
-				ret = r;
-		}
-	}
+	for (size_t v = 0; v < ARRAY_SIZE(via); v++)
+		for (struct pc_file *f = NULL; (f = next_file(fs, f));)
+			ret = pc_verify(f, via[v]) ?: ret;
 	return ret;
 }
 
@@ -1486,17 +1553,60 @@ int pc_cell_check(const char *what, const struct pc_cell *c, uint32_t entered,
 	return -EILSEQ;
 }
 
+struct pc_race *pc_race(size_t pages, uint64_t value)
+{
+	struct pc_race *r;
+
+	r = pc_shared(sizeof(*r) + pages * sizeof(r->cell[0]));
+	for (size_t i = 0; r && i < pages; i++) {
+		pc_cell_begin(&r->cell[i], value, true);
+		pc_cell_end(&r->cell[i]);
+	}
+	return r;
+}
+
+bool pc_race_writes(const struct pc_race *r, int i, int writes)
+{
+	if (__atomic_load_n(&r->reads, __ATOMIC_RELAXED) <= PC_RACE_READS)
+		writes *= 20;
+	return i < writes;
+}
+
+void pc_race_stop(struct pc_race *r)
+{
+	__atomic_store_n(&r->stop, 1, __ATOMIC_SEQ_CST);
+}
+
+bool pc_race_stopped(const struct pc_race *r)
+{
+	return __atomic_load_n(&r->stop, __ATOMIC_SEQ_CST);
+}
+
+void pc_race_read(struct pc_race *r)
+{
+	__atomic_add_fetch(&r->reads, 1, __ATOMIC_RELAXED);
+}
+
 /* Memory cgroups */
 
 #define CGROUP_ROOT	"/sys/fs/cgroup"
 
+static int cgroup_write(const char *path, const char *name, const char *val)
+{
+	char file[128];
+
+	snprintf(file, sizeof(file), "%.80s/%s", path, name);
+	return pc_write_str(file, val);
+}
+
 int pc_memcg_enter(const char *name, size_t max, char *path, size_t len)
 {
-	char file[128], val[32];
+	char val[32], made[80];
 	const char *step;
 	int ret;
 
-	snprintf(path, len, CGROUP_ROOT "/%.32s.%d", name, getpid());
+	snprintf(made, sizeof(made), CGROUP_ROOT "/%.32s.%d", name, getpid());
+	snprintf(path, len, "%s", made);
 	step = "mount cgroup2";
 	if (access(CGROUP_ROOT "/cgroup.procs", F_OK) &&
 	    mount("cgroup2", CGROUP_ROOT, "cgroup2", 0, NULL)) {
@@ -1504,27 +1614,27 @@ int pc_memcg_enter(const char *name, size_t max, char *path, size_t len)
 		goto skip;
 	}
 	step = "enable the memory controller";
-	ret = pc_write_str(CGROUP_ROOT "/cgroup.subtree_control", "+memory");
+	ret = cgroup_write(CGROUP_ROOT, "cgroup.subtree_control", "+memory");
 	if (ret)
 		goto skip;
 	step = "make a cgroup";
-	if (mkdir(path, 0700)) {
+	if (mkdir(made, 0700)) {
 		ret = -errno;
 		goto skip;
 	}
 	if (max) {
 		step = "set memory.max";
-		snprintf(file, sizeof(file), "%.80s/memory.max", path);
 		snprintf(val, sizeof(val), "%zu", max);
-		ret = pc_write_str(file, val);
+		ret = cgroup_write(made, "memory.max", val);
 		if (ret)
-			goto skip;
+			goto remove;
 	}
 	step = "enter a cgroup";
-	snprintf(file, sizeof(file), "%.80s/cgroup.procs", path);
-	ret = pc_write_str(file, "0");
+	ret = cgroup_write(made, "cgroup.procs", "0");
 	if (!ret)
 		return 0;
+remove:
+	rmdir(made);
 skip:
 	snprintf(path, len, "cannot %s: %s", step, strerror(-ret));
 	return 1;
@@ -1535,7 +1645,16 @@ void pc_memcg_remove(const char *name, pid_t pid)
 	char path[80];
 
 	if (pid == getpid())
-		pc_write_str(CGROUP_ROOT "/cgroup.procs", "0");
+		cgroup_write(CGROUP_ROOT, "cgroup.procs", "0");
 	snprintf(path, sizeof(path), CGROUP_ROOT "/%.32s.%d", name, pid);
-	rmdir(path);
+	/* A process leaves some time after it can be waited for. */
+	for (int tries = 0; rmdir(path); tries++) {
+		if (errno == ENOENT)
+			break;
+		if (errno != EBUSY || tries > 50) {
+			pc_err("rmdir %s", path);
+			break;
+		}
+		usleep(20000);
+	}
 }

@@ -27,30 +27,6 @@
 #define PC_MAX_FILES	32
 #define PC_NO_SHARING	"this kernel does not share page cache (no share_cache)"
 
-struct pc_file;
-
-/* The file system under test. */
-struct pc_fs {
-	char		dir[64];	/* private work directory */
-	char		mnt[80];	/* mount point, below dir */
-	char		dev[64];	/* what is mounted */
-	char		why[256];	/* why the set-up says "skip" */
-	const char	*opts;		/* mount options */
-	int		img_fd;		/* loop device or -1 */
-	bool		mounted;
-	long long	before[3];	/* home, alias, fragment before mount */
-	struct pc_file	*files[PC_MAX_FILES];
-	pid_t		child[16];	/* of pc_fork() */
-};
-
-/* How to make it. */
-struct pc_fs_args {
-	const char	*opts;		/* mount options, NULL: none */
-	unsigned int	bsize;		/* file system block, 0: 4096 */
-	unsigned int	mib;		/* size, 0: 96 */
-	const char	*dev;		/* instead of $PAGE_CACHE_DEV or loop */
-};
-
 /*
  * A file and what it must contain.  Bytes of data beyond size are always zero,
  * so that a file that grows again shows zeros.  Lives in shared memory: a
@@ -62,11 +38,17 @@ struct pc_model {
 	unsigned char	data[];
 };
 
+/*
+ * One of the files of a file system.  It belongs to that, which closes, unmaps
+ * and forgets what a test has left.
+ */
 struct pc_file {
-	struct pc_fs	*fs;
+	struct pc_fs	*fs;		/* NULL: there is no file here */
 	char		path[128];
-	int		fd;
+	int		fd;		/* -1: shut */
 	struct pc_model	*m;
+	unsigned char	*map;		/* of pc_map() */
+	size_t		map_len;
 };
 
 /* Ways to read a file. */
@@ -99,6 +81,28 @@ struct pc_stat {
 	long long v[PC_COUNTERS];
 };
 
+/* The file system under test. */
+struct pc_fs {
+	char		mnt[80];	/* mount point */
+	char		dev[64];	/* what is mounted */
+	char		why[256];	/* why the set-up says "skip" */
+	const char	*opts;		/* mount options */
+	int		img_fd;		/* loop device or -1 */
+	bool		mounted;
+	struct pc_stat	before;		/* mount */
+	struct pc_stat	cold;		/* of pc_clones() */
+	struct pc_file	file[PC_MAX_FILES];
+	pid_t		child[16];	/* of pc_fork() */
+};
+
+/* How to make it. */
+struct pc_fs_args {
+	const char	*opts;		/* mount options, NULL: none */
+	unsigned int	bsize;		/* file system block, 0: 4096 */
+	unsigned int	mib;		/* size, 0: 96 */
+	const char	*dev;		/* instead of $PAGE_CACHE_DEV or loop */
+};
+
 /* Does the running kernel share?  Looks at /proc/vmstat. */
 bool pc_sharing(void);
 long long pc_vmstat(const char *name);
@@ -118,14 +122,19 @@ int pc_run(const char *const argv[]);
 
 /* 0, -errno, or 1 for "skip": the reason is in fs->why. */
 int pc_fs_setup(struct pc_fs *fs, const struct pc_fs_args *args);
-/* Work directory and block device only; for tests that put dm in between. */
+/* Its two halves, for tests that put something between device and fs. */
 int pc_fs_device(struct pc_fs *fs, const struct pc_fs_args *args);
-int pc_fs_mkfs(struct pc_fs *fs, const struct pc_fs_args *args);
+int pc_fs_start(struct pc_fs *fs, const struct pc_fs_args *args);
+/* These two print nothing. */
 int pc_fs_mount(struct pc_fs *fs, const char *opts);
-int pc_fs_umount(struct pc_fs *fs);
 int pc_fs_remount(struct pc_fs *fs, const char *opts);
-/* umount and mount; files of the fs are closed and opened again */
+/* Shuts all files first. */
+int pc_fs_umount(struct pc_fs *fs);
+/* All files, see pc_reopen(). */
+int pc_fs_reopen(struct pc_fs *fs, int flags);
+/* umount and mount with fs->opts; the files are open again, not mapped */
 int pc_fs_cycle(struct pc_fs *fs);
+/* Kills children, closes files, unmounts. */
 void pc_fs_teardown(struct pc_fs *fs);
 /* Counters that must be back where they were before mount, else text. */
 const char *pc_fs_leak(struct pc_fs *fs);
@@ -135,6 +144,8 @@ int pc_fs_settle(struct pc_fs *fs);
 pid_t pc_fork(struct pc_fs *fs);
 /* Waits for a child; 0 when it exited with 0. */
 int pc_wait(struct pc_fs *fs, pid_t pid);
+/* Has the child not come to its end yet? */
+bool pc_runs(pid_t pid);
 /* The options of the mount point as /proc/self/mounts shows them. */
 int pc_fs_options(struct pc_fs *fs, char *buf, size_t len);
 bool pc_fs_has_option(struct pc_fs *fs, const char *opt);
@@ -145,17 +156,30 @@ uint64_t pc_rand(uint64_t *state);
 /* sync and drop clean page cache, dentries and inodes ("1", "2" or "3") */
 int pc_drop_caches(const char *how);
 
-/* An empty model with room for cap bytes, in shared memory. */
-struct pc_model *pc_model(size_t cap);
-int pc_open(struct pc_file *f, struct pc_fs *fs, const char *name, int flags,
+/* A file of the fs, its model empty and with room for cap bytes. */
+int pc_open(struct pc_file **f, struct pc_fs *fs, const char *name, int flags,
 	    size_t cap);
+/* The fs forgets it: f is nothing any more. */
 void pc_close(struct pc_file *f);
 int pc_unlink(struct pc_file *f);
+/* Closed and unmapped, but still known: open it again before anything else. */
+void pc_shut(struct pc_file *f);
+int pc_reopen(struct pc_file *f, int flags);
+/* Its one mapping, in place of the one before; NULL if there is none. */
+unsigned char *pc_map(struct pc_file *f, size_t len, int prot, int flags);
+void pc_unmap(struct pc_file *f);
 /* A new file of size bytes of pattern, on disk and not in the page cache. */
-int pc_create(struct pc_file *f, struct pc_fs *fs, const char *name,
+int pc_create(struct pc_file **f, struct pc_fs *fs, const char *name,
 	      size_t size, uint64_t seed);
 /* A new file that is a clone of src. */
-int pc_clone(struct pc_file *dst, struct pc_file *src, const char *name);
+int pc_clone(struct pc_file **dst, struct pc_file *src, const char *name);
+/*
+ * New files "a", "b" and so on up to a NULL: pattern 1, and clones of that.
+ * None is cached then, and fs->cold has the counters.
+ */
+int pc_clones(struct pc_fs *fs, size_t size, struct pc_file **const *files);
+/* A new file that takes all room, but none of it shows in its size. */
+int pc_fill_up(struct pc_file **f, struct pc_fs *fs, const char *name);
 /* fsync and drop what is cached of this file */
 int pc_evict(struct pc_file *f);
 
@@ -201,6 +225,8 @@ int pc_verify(struct pc_file *f, enum pc_via via);
 int pc_verify_all(struct pc_fs *fs);
 /* ...then once more after umount and mount, cold and warm */
 int pc_verify_cycle(struct pc_fs *fs);
+/* Memory that forked processes share, zeroed, or NULL. */
+void *pc_shared(size_t len);
 /* Compares, tells the first difference; 0 or -EILSEQ. */
 int pc_compare(const char *what, const void *want, const void *got,
 	       size_t len, size_t pos);
@@ -252,6 +278,27 @@ uint32_t pc_cell_enter(const struct pc_cell *c);
  */
 int pc_cell_check(const char *what, const struct pc_cell *c, uint32_t entered,
 		  const void *buf, size_t page, bool tear);
+
+/* A test in which one process writes the cells of a file and others read. */
+struct pc_race {
+	int		stop;
+	uint64_t	reads;		/* that could be judged */
+	struct pc_cell	cell[];
+};
+
+/* Reads that must have met the writer, or nothing was tested. */
+#define PC_RACE_READS	50
+
+/* In shared memory; all of the pages hold the value. */
+struct pc_race *pc_race(size_t pages, uint64_t value);
+/*
+ * Is there to be an i-th write?  There are that many at least, and more while
+ * readers that began late have not read enough.
+ */
+bool pc_race_writes(const struct pc_race *r, int i, int writes);
+void pc_race_stop(struct pc_race *r);
+bool pc_race_stopped(const struct pc_race *r);
+void pc_race_read(struct pc_race *r);
 
 /*
  * The caller goes into a memory cgroup of its own, limited to max bytes unless

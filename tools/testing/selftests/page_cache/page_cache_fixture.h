@@ -9,29 +9,48 @@
 #include "kselftest_harness.h"
 #include "page_cache_common.h"
 
-/* A fresh file system, or the reason why the test is skipped. */
-static inline void pc_setup(struct __test_metadata *_metadata,
+/* It is to find what hangs; an emulated machine may be slow for long. */
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT	120
+
+/* Good, or else the reason why the test is skipped, or a failure. */
+static inline bool pc_ready(struct __test_metadata *_metadata,
+			    struct pc_fs *fs, int ret)
+{
+	if (ret > 0)
+		SKIP(return false, "%s", fs->why);
+	ASSERT_EQ(0, ret);
+	return true;
+}
+
+/* A fresh file system; if not true, the fixture has nothing more to do. */
+static inline bool pc_setup(struct __test_metadata *_metadata,
 			    struct pc_fs *fs, const struct pc_fs_args *args)
 {
-	int ret = pc_fs_setup(fs, args);
-
-	/* A set-up that failed gets no teardown from the harness. */
-	if (ret)
-		pc_fs_teardown(fs);
-	if (ret > 0)
-		SKIP(return, "%s", fs->why);
-	ASSERT_EQ(0, ret);
+	return pc_ready(_metadata, fs, pc_fs_setup(fs, args));
 }
 
 /* As pc_setup(), for tests that say nothing on a kernel that does not share. */
-static inline void pc_setup_sharing(struct __test_metadata *_metadata,
+static inline bool pc_setup_sharing(struct __test_metadata *_metadata,
 				    struct pc_fs *fs,
 				    const struct pc_fs_args *args)
 {
 	if (!pc_sharing())
-		SKIP(return, PC_NO_SHARING);
-	pc_setup(_metadata, fs, args);
+		SKIP(return false, PC_NO_SHARING);
+	return pc_setup(_metadata, fs, args);
 }
+
+static inline void __pc_setup_clones(struct __test_metadata *_metadata,
+				     struct pc_fs *fs, size_t size,
+				     struct pc_file **const *files)
+{
+	ASSERT_EQ(0, pc_clones(fs, size, files));
+}
+
+/* A cold file of that size and clones of it: where to put each of them. */
+#define pc_setup_clones(_metadata, fs, size, ...)			\
+	__pc_setup_clones(_metadata, fs, size,				\
+			  (struct pc_file **[]){ __VA_ARGS__, NULL })
 
 /* Everything that was shared must be gone when the file system is. */
 static inline void pc_teardown(struct __test_metadata *_metadata,
@@ -46,19 +65,66 @@ static inline void pc_teardown(struct __test_metadata *_metadata,
 		TH_LOG("%s", leak);
 }
 
-/* Pages and aliases that came since then; says nothing without the feature. */
-static inline void pc_expect_pages(struct __test_metadata *_metadata,
-				   const struct pc_stat *then, int64_t home,
-				   int64_t alias)
+/* A counter has moved by that much; says nothing without the feature. */
+static inline void pc_expect_count(struct __test_metadata *_metadata,
+				   const struct pc_stat *then,
+				   enum pc_counter counter, int64_t change)
 {
 	struct pc_stat d = pc_since(then);
 
 	if (!pc_sharing())
 		return;
-	EXPECT_EQ(home, d.v[PC_HOME])
+	EXPECT_EQ(change, d.v[counter])
 		TH_LOG("%s", pc_stat_str(&d));
-	EXPECT_EQ(alias, d.v[PC_ALIAS])
-		TH_LOG("%s", pc_stat_str(&d));
+}
+
+/* Pages and aliases that came since then. */
+static inline void pc_expect_pages(struct __test_metadata *_metadata,
+				   const struct pc_stat *then, int64_t home,
+				   int64_t alias)
+{
+	pc_expect_count(_metadata, then, PC_HOME, home);
+	pc_expect_count(_metadata, then, PC_ALIAS, alias);
+}
+
+static inline void __pc_warm(struct __test_metadata *_metadata, int64_t pages,
+			     struct pc_file *const *files)
+{
+	int n;
+
+	for (n = 0; files[n]; n++)
+		ASSERT_EQ(0, pc_verify(files[n], PC_READ));
+	pc_expect_pages(_metadata, &files[0]->fs->cold, pages, n * pages);
+}
+
+/*
+ * Reads files of so many pages that pc_setup_clones() made: all that are to be
+ * in the page cache.  They share then, or the test would test nothing.
+ */
+#define pc_warm(_metadata, pages, ...)					\
+	__pc_warm(_metadata, pages, (struct pc_file *[]){ __VA_ARGS__, NULL })
+
+/* Where the block at off lies on the device; there must be one. */
+static inline uint64_t pc_block(struct __test_metadata *_metadata,
+				struct pc_file *f, size_t off)
+{
+	uint64_t at = pc_physical(f, off);
+
+	EXPECT_NE(0, at)
+		TH_LOG("%s has no block at %zu", f->path, off);
+	return at;
+}
+
+/* What a mapping shows from its beginning is what the model says. */
+static inline void pc_expect_map(struct __test_metadata *_metadata,
+				 struct pc_file *f)
+{
+	char what[160];
+
+	ASSERT_NE(NULL, f->map);
+	ASSERT_LE(f->m->size, f->map_len);
+	snprintf(what, sizeof(what), "%s by its mapping", f->path);
+	EXPECT_EQ(0, pc_compare(what, f->m->data, f->map, f->m->size, 0));
 }
 
 #endif /* _PAGE_CACHE_FIXTURE_H */

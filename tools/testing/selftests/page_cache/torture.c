@@ -20,6 +20,7 @@
  *
  * usage: torture [--seconds N] [--seed N] [--procs N] [--bsize N] [--dir D]
  */
+#include <assert.h>
 #include <getopt.h>
 #include <pthread.h>
 #include <signal.h>
@@ -64,13 +65,11 @@ struct history {
 struct exact {
 	pthread_rwlock_t lock;
 	uint32_t	gen;		/* counts unlinks of the path */
-	struct pc_model	*m;
 	struct history	hist;
 };
 
 struct racing {
 	pthread_mutex_t	lock;		/* writers */
-	struct pc_model	*m;		/* for the end */
 	struct pc_cell	cell[CELLS];
 	struct history	hist;
 };
@@ -89,16 +88,14 @@ struct shared {
 	struct racing	racing[RACING];
 };
 
-/* A process's own view of a file. */
+/* A process's own view of a file; the model in it is everybody's. */
 struct handle {
-	struct pc_file	f;
+	struct pc_file	*f;
 	uint32_t	gen;
-	unsigned char	*map;
 };
 
 static struct shared *sh;
-static struct pc_fs fs;
-static char dir[80];
+static struct pc_fs fs = { .img_fd = -1 };
 static char cgroup[256];
 static size_t bsize = 4096;
 static unsigned long long seed;
@@ -192,40 +189,20 @@ static void on_signal(int sig)
 
 /* Handles */
 
-static void let_go(struct handle *h, size_t len)
-{
-	if (h->map)
-		munmap(h->map, len);
-	h->map = NULL;
-	if (h->f.fd >= 0)
-		close(h->f.fd);
-	h->f.fd = -1;
-}
-
 /* With the lock of the file held. */
 static int get(struct handle *h, uint32_t gen)
 {
-	if (h->f.fd >= 0 && h->gen == gen)
+	if (h->f->fd >= 0 && h->gen == gen)
 		return 0;
-	let_go(h, MAX_SIZE);
-	h->f.fd = open(h->f.path, O_RDWR | O_CLOEXEC);
-	if (h->f.fd < 0)
-		return pc_err("%s", h->f.path);
 	h->gen = gen;
-	return 0;
+	return pc_reopen(h->f, O_RDWR);
 }
 
-static int get_map(struct handle *h, size_t len)
+/* Its mapping, which may have been there for long. */
+static unsigned char *get_map(struct handle *h, size_t len)
 {
-	if (h->map)
-		return 0;
-	h->map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, h->f.fd,
-		      0);
-	if (h->map == MAP_FAILED) {
-		h->map = NULL;
-		return pc_err("mmap %s", h->f.path);
-	}
-	return 0;
+	return h->f->map ?: pc_map(h->f, len, PROT_READ | PROT_WRITE,
+				   MAP_SHARED);
 }
 
 /*
@@ -292,12 +269,12 @@ typedef int (*exact_op)(int x, int y);
 
 static struct pc_file *file(int i)
 {
-	return &exact[i].f;
+	return exact[i].f;
 }
 
 static size_t size_of(int i)
 {
-	return sh->exact[i].m->size;
+	return file(i)->m->size;
 }
 
 /* A range inside of the file, in blocks; false if there is none. */
@@ -310,7 +287,7 @@ static bool blocks_inside(int x, size_t *off, size_t *len)
 	*off = below(blocks) * bsize;
 	*len = (1 + below(blocks - *off / bsize)) * bsize;
 	if (*len > IO_MAX)
-		*len = IO_MAX;
+		*len = down(IO_MAX) ?: bsize;
 	now.off = *off;
 	now.len = *len;
 	return true;
@@ -354,66 +331,31 @@ static int read_by(int x, enum pc_via via)
 		       size);
 		return -EILSEQ;
 	}
-	return pc_compare(what, sh->exact[x].m->data + off, buf, want, off);
+	return pc_compare(what, file(x)->m->data + off, buf, want, off);
 }
 
-static int do_read(int x, int y)
-{
-	return read_by(x, PC_READ);
-}
-
-static int do_pread(int x, int y)
-{
-	return read_by(x, PC_PREAD);
-}
-
-static int do_readv(int x, int y)
-{
-	return read_by(x, PC_READV);
-}
-
-static int do_splice(int x, int y)
-{
-	return read_by(x, PC_SPLICE);
-}
-
-static int do_sendfile(int x, int y)
-{
-	return read_by(x, PC_SENDFILE);
-}
-
-static int do_mmap(int x, int y)
-{
-	return read_by(x, PC_MMAP);
-}
-
-static int do_direct_read(int x, int y)
-{
-	return read_by(x, PC_DIRECT);
-}
-
-/* A mapping that may have been there for long: stale page tables show. */
+/* By a mapping that may have been there for long: stale page tables show. */
 static int do_old_mapping(int x, int y)
 {
-	struct pc_model *m = sh->exact[x].m;
+	struct pc_model *m = file(x)->m;
 	size_t off, len, tail;
+	unsigned char *map;
 	char what[32];
 	int ret;
 
 	if (!range_before(m->size, &off, &len))
 		return NOTHING;
-	ret = get_map(&exact[x], MAX_SIZE);
-	if (ret)
-		return ret;
+	map = get_map(&exact[x], MAX_SIZE);
+	if (!map)
+		return -ENOMEM;
 	snprintf(what, sizeof(what), "e%d by its mapping", x);
-	ret = pc_compare(what, m->data + off, exact[x].map + off, len, off);
+	ret = pc_compare(what, m->data + off, map + off, len, off);
 	/* Behind the end of the file its last page is zero. */
 	tail = -m->size & (PC_PAGE - 1);
 	if (!ret && tail && off + len == m->size) {
 		memset(buf, 0, tail);
 		snprintf(what, sizeof(what), "e%d behind its end", x);
-		ret = pc_compare(what, buf, exact[x].map + m->size, tail,
-				 m->size);
+		ret = pc_compare(what, buf, map + m->size, tail, m->size);
 	}
 	return ret;
 }
@@ -426,7 +368,7 @@ static int do_whole(int x, int y)
 
 static int do_private_write(int x, int y)
 {
-	struct pc_model *m = sh->exact[x].m;
+	struct pc_model *m = file(x)->m;
 	unsigned char *map;
 	size_t page, len;
 	int ret;
@@ -468,16 +410,16 @@ static int do_madvise(int x, int y)
 		MADV_DONTNEED, 20 /* COLD */, 21 /* PAGEOUT */, MADV_WILLNEED,
 		22 /* POPULATE_READ */
 	};
+	unsigned char *map;
 	size_t off, len;
-	int ret;
 
 	if (!range_before(size_of(x), &off, &len))
 		return NOTHING;
-	ret = get_map(&exact[x], MAX_SIZE);
-	if (ret)
-		return ret;
+	map = get_map(&exact[x], MAX_SIZE);
+	if (!map)
+		return -ENOMEM;
 	off &= ~(PC_PAGE - 1);
-	madvise(exact[x].map + off, len, advice[below(ARRAY_SIZE(advice))]);
+	madvise(map + off, len, advice[below(ARRAY_SIZE(advice))]);
 	return 0;
 }
 
@@ -491,7 +433,7 @@ static int do_fsync(int x, int y)
 /* Closed here, it may be evicted. */
 static int do_close(int x, int y)
 {
-	let_go(&exact[x], MAX_SIZE);
+	pc_shut(file(x));
 	return 0;
 }
 
@@ -507,7 +449,7 @@ static int do_dedupe(int x, int y)
 	if (off + len > down(size_of(y)))
 		return NOTHING;
 	now.other_off = off;
-	equal = !memcmp(sh->exact[x].m->data + off, sh->exact[y].m->data + off,
+	equal = !memcmp(file(x)->m->data + off, file(y)->m->data + off,
 			len);
 	ret = pc_dedupe(file(x), off, file(y), off, len);
 	remember(&sh->exact[x].hist);
@@ -584,19 +526,18 @@ static int do_direct_write(int x, int y)
 
 static int do_mmap_write(int x, int y)
 {
-	struct pc_model *m = sh->exact[x].m;
+	unsigned char *map;
 	size_t off, len;
-	int ret;
 
-	if (!range_before(m->size, &off, &len))
+	if (!range_before(size_of(x), &off, &len))
 		return NOTHING;
-	ret = get_map(&exact[x], MAX_SIZE);
-	if (ret)
-		return ret;
+	map = get_map(&exact[x], MAX_SIZE);
+	if (!map)
+		return -ENOMEM;
 	remember(&sh->exact[x].hist);
-	pc_fill(exact[x].map + off, len, now.seq, off);
-	pc_model_write(m, off, len, now.seq);
-	if (!below(8) && msync(exact[x].map, MAX_SIZE, MS_SYNC))
+	pc_fill(map + off, len, now.seq, off);
+	pc_model_write(file(x)->m, off, len, now.seq);
+	if (!below(8) && msync(map, MAX_SIZE, MS_SYNC))
 		return pc_err("msync");
 	return 0;
 }
@@ -726,12 +667,11 @@ static int do_recreate(int x, int y)
 	remember(&e->hist);
 	if (unlink(file(x)->path))
 		return pc_err("unlink");
-	let_go(&exact[x], MAX_SIZE);
 	e->gen++;
-	pc_model_truncate(e->m, 0);
-	exact[x].f.fd = open(file(x)->path, O_RDWR | O_CREAT | O_EXCL, 0600);
-	if (exact[x].f.fd < 0)
-		return pc_err("create");
+	pc_model_truncate(file(x)->m, 0);
+	ret = pc_reopen(file(x), O_RDWR | O_CREAT | O_EXCL);
+	if (ret)
+		return ret;
 	exact[x].gen = e->gen;
 	ret = pc_clone_range(file(x), 0, file(y), 0, 0);
 	if (!ret && below(2) && fsync(file(x)->fd))
@@ -747,10 +687,10 @@ static int do_duplicate(int x, int y)
 	if (x == y || !blocks_inside(y, &off, &len) || off + len > MAX_SIZE)
 		return NOTHING;
 	remember(&sh->exact[x].hist);
-	if (pwrite(file(x)->fd, sh->exact[y].m->data + off, len, off) !=
+	if (pwrite(file(x)->fd, file(y)->m->data + off, len, off) !=
 	    (ssize_t)len)
 		return pc_err("write");
-	pc_model_copy(sh->exact[x].m, off, sh->exact[y].m, off, len);
+	pc_model_copy(file(x)->m, off, file(y)->m, off, len);
 	return 0;
 }
 
@@ -798,17 +738,18 @@ enum mode {
 
 static const struct {
 	const char	*name;
-	exact_op	fn;
+	exact_op	fn;		/* NULL: read_by() via */
 	enum mode	mode;
 	unsigned int	weight;
+	enum pc_via	via;
 } ops[] = {
-	{ "read", do_read, R, 14 },
-	{ "pread", do_pread, R, 4 },
-	{ "readv", do_readv, R, 4 },
-	{ "splice", do_splice, R, 5 },
-	{ "sendfile", do_sendfile, R, 3 },
-	{ "mmap read", do_mmap, R, 4 },
-	{ "direct read", do_direct_read, R, 5 },
+	{ "read", NULL, R, 14, PC_READ },
+	{ "pread", NULL, R, 4, PC_PREAD },
+	{ "readv", NULL, R, 4, PC_READV },
+	{ "splice", NULL, R, 5, PC_SPLICE },
+	{ "sendfile", NULL, R, 3, PC_SENDFILE },
+	{ "mmap read", NULL, R, 4, PC_MMAP },
+	{ "direct read", NULL, R, 5, PC_DIRECT },
 	{ "old mapping", do_old_mapping, R, 10 },
 	{ "read all", do_whole, R, 8 },
 	{ "private write", do_private_write, R, 2 },
@@ -875,7 +816,7 @@ static int exact_step(unsigned int op)
 	if (!ret && two)
 		ret = get(&exact[y], sh->exact[y].gen);
 	if (!ret)
-		ret = ops[op].fn(x, y);
+		ret = ops[op].fn ? ops[op].fn(x, y) : read_by(x, ops[op].via);
 	if (ret < 0)
 		fail("e", x, ret);
 
@@ -895,29 +836,30 @@ static int race_read(int r)
 	enum pc_via how = via[below(ARRAY_SIZE(via))];
 	size_t n = 1 + below(4), page = below(CELLS - n + 1), i;
 	struct racing *race = &sh->racing[r];
-	struct handle *h = &racing[r];
+	struct pc_file *f = racing[r].f;
 	uint32_t entered[4];
+	unsigned char *map;
 	char what[32];
 	ssize_t got;
 	int ret;
 
 	now.off = page * PC_PAGE;
 	now.len = n * PC_PAGE;
-	ret = get_map(h, CELLS * PC_PAGE);
-	if (ret)
-		return ret;
+	map = get_map(&racing[r], CELLS * PC_PAGE);
+	if (!map)
+		return -ENOMEM;
 	for (i = 0; i < n; i++)
 		entered[i] = pc_cell_enter(&race->cell[page + i]);
 	if (how == PC_READ) {
 		/* One call: what writers under a lock write is seen whole. */
-		got = pread(h->f.fd, buf, now.len, now.off);
+		got = pread(f->fd, buf, now.len, now.off);
 		if (got < 0)
 			got = -errno;
 	} else if (how == PC_MMAP) {
-		memcpy(buf, h->map + now.off, now.len);
+		memcpy(buf, map + now.off, now.len);
 		got = now.len;
 	} else {
-		got = read_via(&h->f, how, now.off, now.len);
+		got = read_via(f, how, now.off, now.len);
 	}
 	if (got != (ssize_t)now.len)
 		return got < 0 ? got : -EILSEQ;
@@ -952,15 +894,16 @@ static int race_write(int r)
 	size_t n = 1 + below(3), page = below(CELLS - n + 1);
 	size_t off = page * PC_PAGE, len = n * PC_PAGE;
 	struct racing *race = &sh->racing[r];
-	struct pc_file *f = &racing[r].f;
+	struct pc_file *f = racing[r].f;
+	unsigned char *map;
 	uint64_t value;
-	int ret;
+	int ret = 0;
 
 	now.off = off;
 	now.len = len;
-	ret = get_map(&racing[r], CELLS * PC_PAGE);
-	if (ret)
-		return ret;
+	map = get_map(&racing[r], CELLS * PC_PAGE);
+	if (!map)
+		return -ENOMEM;
 	value = __atomic_add_fetch(&sh->value, 1, __ATOMIC_RELAXED);
 	remember(&race->hist);
 	switch (below(6)) {
@@ -976,8 +919,8 @@ static int race_write(int r)
 		break;
 	case 2:
 		begin(race, page, n, value, false);
-		pc_model_write(race->m, off, len, value);
-		memcpy(racing[r].map + off, race->m->data + off, len);
+		pc_model_write(f->m, off, len, value);
+		memcpy(map + off, f->m->data + off, len);
 		break;
 	case 3:
 		begin(race, page, n, 0, true);
@@ -1011,17 +954,35 @@ static int race_clone(int r, int s)
 	for (size_t i = page; i < page + n; i++)
 		pc_cell_begin(&to->cell[i], pc_cell_value(&from->cell[i]),
 			      true);
-	ret = pc_clone_range(&racing[r].f, now.off, &racing[s].f, now.off,
+	ret = pc_clone_range(racing[r].f, now.off, racing[s].f, now.off,
 			     now.len);
 	if (!ret)
 		end(to, page, n);
 	return ret;
 }
 
+enum trouble {
+	DROP_PAGES,
+	DROP_INODES,
+	DROP_ALL,
+	RECLAIM,
+	COMPACT,
+	SYNC,
+	FLIP,
+	TROUBLES
+};
+
+static const char * const trouble_name[TROUBLES] = {
+	"drop pages", "drop inodes", "drop all", "reclaim", "compact", "sync",
+	"remount",
+};
+
 #define RACE_READ	ARRAY_SIZE(ops)
 #define RACE_WRITE	(RACE_READ + 1)
 #define RACE_CLONE	(RACE_READ + 2)
 #define OPS		(RACE_READ + 3)
+
+static_assert(OPS + TROUBLES <= MAX_OPS, "sh->count is too short");
 
 static const char *op_name(unsigned int op)
 {
@@ -1055,10 +1016,10 @@ static int race_step(unsigned int op)
 	switch (op) {
 	case RACE_READ:
 		if (!below(40))
-			let_go(&racing[r], CELLS * PC_PAGE);
+			pc_shut(racing[r].f);
 		ret = get(&racing[r], 0) ?: race_read(r);
 		if (!below(16))
-			posix_fadvise(racing[r].f.fd, 0, 0,
+			posix_fadvise(racing[r].f->fd, 0, 0,
 				      POSIX_FADV_DONTNEED);
 		break;
 	case RACE_WRITE:
@@ -1130,29 +1091,18 @@ static int work(void)
 	return 0;
 }
 
-enum trouble {
-	DROP_PAGES,
-	DROP_INODES,
-	DROP_ALL,
-	RECLAIM,
-	COMPACT,
-	SYNC,
-	FLIP,
-	TROUBLES
-};
-
-static const char * const trouble_name[TROUBLES] = {
-	"drop pages", "drop inodes", "drop all", "reclaim", "compact", "sync",
-	"remount",
-};
-
 /* Background: takes pages away from under the others. */
 static int trouble(bool flips)
 {
 	bool on = true;
 	char path[300];
-	int fd = open(dir, O_RDONLY | O_DIRECTORY);
+	int fd;
 
+	fd = open(fs.mnt, O_RDONLY | O_DIRECTORY);
+	if (fd < 0) {
+		pc_err("%s", fs.mnt);
+		return 1;
+	}
 	snprintf(path, sizeof(path), "%s/memory.reclaim", cgroup);
 	while (!stopped()) {
 		unsigned int what = below(TROUBLES);
@@ -1161,6 +1111,8 @@ static int trouble(bool flips)
 		/* Mostly sharing, or there is little to be tested. */
 		if (what == FLIP && (!flips || (on && below(3))))
 			what = RECLAIM;
+		if (what == RECLAIM && !cgroup[0])
+			what = DROP_PAGES;
 		switch (what) {
 		case DROP_PAGES:
 			ret = pc_write_str("/proc/sys/vm/drop_caches", "1");
@@ -1173,15 +1125,15 @@ static int trouble(bool flips)
 			break;
 		case RECLAIM:
 			/* Less than asked for is -EAGAIN, and all right. */
-			if (cgroup[0])
-				pc_write_str(path, "2M");
+			pc_write_str(path, "2M");
 			break;
 		case COMPACT:
 			/* Page migration. */
 			pc_write_str("/proc/sys/vm/compact_memory", "1");
 			break;
 		case SYNC:
-			syncfs(fd);
+			if (syncfs(fd))
+				ret = -errno;
 			break;
 		case FLIP:
 			on = !on;
@@ -1281,17 +1233,12 @@ static int watch(pid_t *pid, int procs, double seconds)
 
 /* Files */
 
-static int make_file(struct handle *h, const char *kind, int nr,
-		     struct pc_model *m)
+static int make_file(struct handle *h, const char *kind, int nr, size_t cap)
 {
-	memset(h, 0, sizeof(*h));
-	h->f.fs = &fs;
-	h->f.m = m;
-	snprintf(h->f.path, sizeof(h->f.path), "%s/%s%d", dir, kind, nr);
-	h->f.fd = open(h->f.path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (h->f.fd < 0)
-		return pc_err("%s", h->f.path);
-	return 0;
+	char name[16];
+
+	snprintf(name, sizeof(name), "%s%d", kind, nr);
+	return pc_open(&h->f, &fs, name, O_RDWR | O_CREAT | O_TRUNC, cap);
 }
 
 static int make_files(void)
@@ -1300,10 +1247,9 @@ static int make_files(void)
 	pthread_mutexattr_t ma;
 	int ret;
 
-	sh = mmap(NULL, sizeof(*sh), PROT_READ | PROT_WRITE,
-		  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (sh == MAP_FAILED)
-		return pc_err("mmap");
+	sh = pc_shared(sizeof(*sh));
+	if (!sh)
+		return -ENOMEM;
 	pthread_rwlockattr_init(&ra);
 	pthread_rwlockattr_setpshared(&ra, PTHREAD_PROCESS_SHARED);
 	pthread_rwlockattr_setkind_np(&ra,
@@ -1315,17 +1261,14 @@ static int make_files(void)
 		struct exact *e = &sh->exact[i];
 
 		pthread_rwlock_init(&e->lock, &ra);
-		e->m = pc_model(MAX_SIZE);
-		if (!e->m)
-			return pc_err("mmap");
-		ret = make_file(&exact[i], "e", i, e->m);
+		ret = make_file(&exact[i], "e", i, MAX_SIZE);
 		/* Half of them have content, the others are its clones. */
 		if (!ret && i < EXACT / 2)
-			ret = pc_write(&exact[i].f, 0, KIB(64 + 48 * i) + 77 * i,
+			ret = pc_write(file(i), 0, KIB(64 + 48 * i) + 77 * i,
 				       1000 + i);
 		else if (!ret)
-			ret = pc_clone_range(&exact[i].f, 0,
-					     &exact[i - EXACT / 2].f, 0, 0);
+			ret = pc_clone_range(file(i), 0, file(i - EXACT / 2),
+					     0, 0);
 		if (ret)
 			return ret;
 	}
@@ -1334,12 +1277,9 @@ static int make_files(void)
 		struct racing *r = &sh->racing[i];
 
 		pthread_mutex_init(&r->lock, &ma);
-		r->m = pc_model(CELLS * PC_PAGE);
-		if (!r->m)
-			return pc_err("mmap");
-		ret = make_file(&racing[i], "r", i, r->m);
+		ret = make_file(&racing[i], "r", i, CELLS * PC_PAGE);
 		if (!ret)
-			ret = pc_write(&racing[i].f, 0, CELLS * PC_PAGE, i + 1);
+			ret = pc_write(racing[i].f, 0, CELLS * PC_PAGE, i + 1);
 		if (ret)
 			return ret;
 		begin(r, 0, CELLS, i + 1, true);
@@ -1347,9 +1287,9 @@ static int make_files(void)
 	}
 	/* The workers open their own. */
 	for (int i = 0; i < EXACT; i++)
-		let_go(&exact[i], MAX_SIZE);
+		pc_shut(file(i));
 	for (int i = 0; i < RACING; i++)
-		let_go(&racing[i], CELLS * PC_PAGE);
+		pc_shut(racing[i].f);
 	return 0;
 }
 
@@ -1358,26 +1298,18 @@ static int verify_files(enum pc_via via)
 	int bad = 0;
 
 	for (int i = 0; i < EXACT + RACING; i++) {
-		struct handle *h = i < EXACT ? &exact[i] : &racing[i - EXACT];
+		struct pc_file *f = i < EXACT ? file(i) : racing[i - EXACT].f;
 
-		h->f.fd = open(h->f.path, O_RDWR | O_CLOEXEC);
-		if (h->f.fd < 0) {
-			bad = pc_err("%s", h->f.path);
-			continue;
-		}
 		/* See refused(); there is another chance after the mount. */
-		if (via == PC_DIRECT && !fsync(h->f.fd) &&
-		    pc_delalloc(&h->f, 0, h->f.m->size)) {
-			let_go(h, MAX_SIZE);
+		if (via == PC_DIRECT && !fsync(f->fd) &&
+		    pc_delalloc(f, 0, f->m->size))
 			continue;
-		}
-		if (pc_verify(&h->f, via)) {
+		if (pc_verify(f, via)) {
 			bad = -EILSEQ;
-			tell_history(h->f.path, i < EXACT ?
+			tell_history(f->path, i < EXACT ?
 				     &sh->exact[i].hist :
 				     &sh->racing[i - EXACT].hist);
 		}
-		let_go(h, MAX_SIZE);
 	}
 	return bad;
 }
@@ -1387,8 +1319,8 @@ static int verify_end(void)
 {
 	int ret;
 
-	ret = verify_files(PC_READ) ?: verify_files(PC_DIRECT) ?:
-	      verify_files(PC_MMAP);
+	ret = pc_fs_reopen(&fs, O_RDWR) ?: verify_files(PC_READ) ?:
+	      verify_files(PC_DIRECT) ?: verify_files(PC_MMAP);
 	if (ret || !own_fs)
 		return ret;
 	ret = pc_fs_cycle(&fs);
@@ -1461,7 +1393,7 @@ int main(int argc, char **argv)
 			break;
 		case 'd':
 			own_fs = false;
-			snprintf(dir, sizeof(dir), "%s", optarg);
+			snprintf(fs.mnt, sizeof(fs.mnt), "%s", optarg);
 			break;
 		default:
 			fprintf(c == 'h' ? stdout : stderr,
@@ -1484,14 +1416,14 @@ int main(int argc, char **argv)
 	args.bsize = bsize;
 	if (own_fs) {
 		ret = pc_fs_setup(&fs, &args);
-		if (ret > 0) {
-			pc_fs_teardown(&fs);
-			ksft_test_result_skip("torture: %s\n", fs.why);
-			ksft_finished();
-		}
-		snprintf(dir, sizeof(dir), "%s", fs.mnt);
 	} else {
-		ret = geteuid() ? -EPERM : 0;
+		ret = !!geteuid();
+		snprintf(fs.why, sizeof(fs.why), "needs root");
+	}
+	if (ret > 0) {
+		pc_fs_teardown(&fs);
+		ksft_test_result_skip("torture: %s\n", fs.why);
+		ksft_finished();
 	}
 	if (!ret)
 		ret = make_files();
@@ -1522,17 +1454,16 @@ int main(int argc, char **argv)
 	}
 	if (!ret)
 		ret = verify_end();
-	if (!ret && sharing && d.v[PC_ATTACH] <= 0) {
-		pc_log("nothing was attached: this run tested nothing");
+	/* Blocks larger than a page are not shared. */
+	if (!ret && sharing && bsize <= PC_PAGE &&
+	    (d.v[PC_ATTACH] <= 0 || d.v[PC_BREAK] <= 0)) {
+		pc_log("nothing was attached or broken: this run tested nothing");
 		ret = -ENODATA;
 	}
-	if (!ret && sharing && d.v[PC_BREAK] <= 0) {
-		pc_log("nothing was broken: this run tested nothing");
-		ret = -ENODATA;
-	}
-	if (own_fs) {
+	if (cgroup[0])
 		pc_memcg_remove("torture", getpid());
-		pc_fs_teardown(&fs);
+	pc_fs_teardown(&fs);
+	if (own_fs) {
 		leak = pc_fs_leak(&fs);
 		if (!ret && fs.mounted)
 			ret = -EBUSY;
