@@ -20,6 +20,10 @@ here=$(dirname -- "$(readlink -f -- "$0")")
 top=$(readlink -f -- "$here/../..")
 # What the first complete build leaves in the cache, in MiB, with some air.
 need_mib=16384
+# About as many lines as mmdebstrap prints for the build root, and cargo for the
+# program, for the progress bars.
+root_lines=2000
+program_lines=72
 
 die() {
 	printf 'lab: %s\n' "$*" >&2
@@ -28,6 +32,51 @@ die() {
 
 say() {
 	printf 'lab: %s\n' "$*" >&2
+}
+
+# Shows, until it is ended, how many of about $lines lines are in $log: a bar
+# with the time left on a terminal, a line now and then anywhere else.
+show_progress() {
+	begin=$(date +%s)
+	said=$begin
+	while sleep 1 && kill -0 $$ 2>/dev/null; do
+		now=$(date +%s)
+		count=$(wc -l <"$log")
+		percent=$((count * 100 / lines))
+		[ "$percent" -lt 100 ] || percent=99
+		left='?:??'
+		if [ "$percent" -gt 0 ]; then
+			left=$(((now - begin) * (100 - percent) / percent))
+			left=$(printf '%d:%02d' $((left / 60)) $((left % 60)))
+		fi
+		if [ -t 2 ]; then
+			bar=$(printf '%*s' $((percent * 30 / 100)) '' | tr ' ' '=')
+			last=$(tail -n 1 "$log" | tr -cd '[:print:]')
+			# With wrapping off, a line that is too long stays one line.
+			printf '\r\033[?7llab: %s [%-30s] %3d%% %s left  %s\033[K\033[?7h' \
+				"$what" "$bar" "$percent" "$left" "$last" >&2
+		elif [ $((now - said)) -ge 30 ]; then
+			said=$now
+			say "$what: $percent% after $((now - begin)) seconds, about $left left"
+		fi
+	done
+}
+
+# progress WHAT LOG LINES COMMAND...: runs a command that prints about so many
+# lines, all of them into LOG, and shows how far it is.
+progress() {
+	what=$1 log=$2 lines=$3
+	shift 3
+	say "$what"
+	: >"$log"
+	show_progress 9>&- &
+	shown=$!
+	status=0
+	"$@" >>"$log" 2>&1 9>&- || status=$?
+	kill "$shown" 2>/dev/null || true
+	wait "$shown" 2>/dev/null || true
+	[ ! -t 2 ] || printf '\r\033[K' >&2
+	return "$status"
 }
 
 # The archive that this host installs Debian from, as apt has it in its lists.
@@ -79,6 +128,7 @@ fi
 
 cache=${LAB_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/tagged-page-cache-lab}
 mkdir -p "$cache" 2>/dev/null || die "cannot create the cache folder $cache"
+touch "$cache/.bootstrap.lock" 2>/dev/null || die "cannot write to the cache folder $cache"
 cache=$(readlink -f -- "$cache")
 
 recipe=$(sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$here/buildroot.txt")
@@ -122,9 +172,15 @@ in_root() {
 # One at a time: a second lab waits here for what the first one makes.
 exec 9>"$cache/.bootstrap.lock"
 
+take_lock() {
+	flock -n 9 || { say "another lab works on the build root or the program: waiting for it"; flock 9; }
+}
+
 make_root() {
-	flock 9
+	take_lock
 	[ ! -d "$root" ] || { flock -u 9; return 0; }
+	unshare --mount --pid --fork true 2>/dev/null ||
+		die "root may not make mounts here (in a container?): the lab needs CAP_SYS_ADMIN"
 	find_mirror
 	command -v mmdebstrap >/dev/null ||
 		die "mmdebstrap is missing on this machine: apt-get install mmdebstrap"
@@ -134,26 +190,26 @@ make_root() {
 	probe=$(mktemp -d "$cache/.probe.XXXXXX")
 	if ! /usr/lib/apt/apt-helper download-file "${mirror%/}/dists/trixie/InRelease" "$probe/InRelease" \
 		>"$probe/log" 2>&1; then
-		tail -n 3 "$probe/log" >&2
+		grep '^E: ' "$probe/log" | head -n 3 >&2
 		rm -rf "$probe"
 		die "no network: cannot fetch Debian 13 from the mirror that this machine's apt names"
 	fi
 	rm -rf "$probe"
 
-	say "making the build root (Debian 13, once, about a minute or two)"
 	rm -rf "$cache"/.root.new.*
 	new=$(mktemp -d "$cache/.root.new.XXXXXX")
 	log=$cache/buildroot.log
 	chmod 755 "$new"
-	set -- --mode=root --variant=apt --components=main
+	set -- --verbose --mode=root --variant=apt --components=main
 	options=$(apt_options)
 	while IFS= read -r option; do
 		[ -z "$option" ] || set -- "$@" "--aptopt=$option"
 	done <<-OPTIONS
 		$options
 	OPTIONS
-	if ! sources "$mirror" | TMPDIR=$cache mmdebstrap "$@" \
-		--include="$(echo "$recipe" | paste -sd,)" trixie "$new" - >"$log" 2>&1 9>&-; then
+	if ! sources "$mirror" | progress "making the build root (Debian 13, once)" "$log" "$root_lines" \
+		env TMPDIR="$cache" mmdebstrap "$@" \
+		--include="$(echo "$recipe" | paste -sd,)" trixie "$new" -; then
 		tail -n 15 "$log" >&2
 		rm -rf "$new"
 		die "mmdebstrap could not make the build root; all it said is in $log"
@@ -166,20 +222,28 @@ make_root() {
 
 # Compiles the program inside the root; a build of equal sources is not repeated.
 make_program() {
-	flock 9
+	take_lock
 	[ ! -x "$program" ] || { flock -u 9; return 0; }
-	say "compiling the lab"
-	quiet=--quiet
-	[ ! -t 2 ] || quiet=
+	log=$cache/lab-build.log
 	mkdir -p "$cache/lab" "$cache/cargo"
-	in_root sh -c "cd /repo/tools/lab && exec cargo build --release --locked $quiet" >&2 9>&- || {
-		die "the lab program does not compile, or its crates could not be fetched (see above)"
-	}
+	# Apart, because what can be wrong is not the same.
+	if ! progress "fetching the crates that the lab stands on" "$log" "$program_lines" in_root sh -c \
+		"cd /repo/tools/lab && exec cargo fetch --locked --target x86_64-unknown-linux-gnu"; then
+		tail -n 15 "$log" >&2
+		die "no network? cannot fetch the crates that the lab stands on; all that cargo said is in $log"
+	fi
+	if ! progress "compiling the lab" "$log" "$program_lines" in_root sh -c \
+		"cd /repo/tools/lab && exec cargo build --release --locked --offline"; then
+		cat "$log" >&2
+		die "the lab program does not compile (see above)"
+	fi
 	mkdir -p "${program%/*}"
 	cp "$cache/lab/target/x86_64-unknown-linux-gnu/release/lab" "$program.new"
 	mv "$program.new" "$program"
 	# Older builds of the program are of no use to anybody.
-	ls -1dt "$cache"/lab/*/lab | tail -n +9 | xargs -r dirname | xargs -r rm -rf
+	ls -1dt "$cache"/lab/*/lab | tail -n +9 | while IFS= read -r old; do
+		rm -rf "${old%/lab}"
+	done
 	flock -u 9
 }
 

@@ -5,7 +5,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::kernel::Variant;
 use crate::machine::Machine;
@@ -26,6 +27,47 @@ Exit status: 0 done; 1 a test failed or a measurement missed its limit; \
 123 the guest's kernel reported a bug; 124 the time limit passed; \
 125 the guest ended before its job did.";
 
+/// Behind the help of the commands that boot a guest.
+const GUEST: &str = "\
+The guest: a Debian 13 root file system (read-only, with an overlay that is \
+thrown away), QEMU with NUMA nodes, emulated NVDIMMs and virtio disks. KVM is \
+used when the processor has it (vmx or svm in /proc/cpuinfo) and /dev/kvm works, \
+else QEMU emulates. A panic, an oops, a WARNING, a report of lockdep or KASAN in \
+the guest's log fails whatever runs: the report is shown and QEMU ended at once. \
+When the time limit passes, the guest's stacks are shown (sysrq-w, sysrq-t).";
+
+const EXEC_STATUS: &str = "\
+Exit status: the script's own, 128 and the signal's number if one killed it; \
+2 wrong arguments, or something that the lab needs is missing; \
+123 the guest's kernel reported a bug; 124 the time limit passed; \
+125 the guest ended before the script did.";
+
+const RUN_STATUS: &str = "\
+Exit status: 0 only if all bytes are right and the shared run needs at most 1.05 \
+times the page cache of one copy; 1 if not; \
+2 wrong arguments, or something that the lab needs is missing; \
+123 the guest's kernel reported a bug; 124 the time limit passed; \
+125 the guest ended before it was done.";
+
+const TEST_STATUS: &str = "\
+Exit status: 0 no test failed; 1 a test failed; \
+2 wrong arguments, or something that the lab needs is missing.";
+
+fn guest_and(status: &str) -> String {
+    format!("{GUEST}\n\n{status}")
+}
+
+/// The kernels that carry the series.
+fn with_series() -> impl TypedValueParser<Value = Variant> {
+    let known = [Variant::Patched, Variant::Debug];
+    PossibleValuesParser::new(known.iter().filter_map(ValueEnum::to_possible_value)).map(
+        move |name| match Variant::from_str(&name, false) {
+            Ok(variant) => variant,
+            Err(_) => unreachable!("one of the names above"),
+        },
+    )
+}
+
 /// Builds the kernel with the tagged page cache series, boots it in QEMU,
 /// measures it, tests it.
 #[derive(Parser)]
@@ -44,23 +86,34 @@ pub enum Command {
     ///
     /// Puts the guest's /usr on XFS on /dev/pmem0, makes clones of it with "cp -a
     /// --reflink=always", drops the caches, reads every file of every clone,
-    /// first mounted noshare_cache, then share_cache. Prints both side by side
-    /// and compares every byte of every clone with the original. Exit status 0
-    /// only if all bytes are right and the shared run needs at most 1.05 times
-    /// the page cache of one copy.
+    /// first mounted noshare_cache, then share_cache, and compares every byte of
+    /// every clone with the original. Prints side by side, and as a picture: page
+    /// cache used, bytes read from the device, pages donated and attached, the
+    /// kernel memory that aliases and fragments take, what was compared. The same
+    /// is in run.json in --out, with the keys one_copy_bytes, private and shared
+    /// (page_cache_bytes and device_read_bytes in each), verified, and more.
+    /// Takes under ten minutes once the kernel is built.
+    #[command(after_help = guest_and(RUN_STATUS))]
     Run(RunArgs),
 
-    /// Runs the tests, one line each; the last line is "N passed, N failed"
-    /// (and ", N skipped" when there were any)
+    /// Runs the tests, one line each; the last line is "N passed, N failed",
+    /// after "N skipped" when there were any
     ///
     /// Groups: "host" (the lab's own unit tests), "lab" (the lab with a guest),
     /// "kunit" (unit tests in the kernel), "selftests" (programs of
     /// tools/testing/selftests/page_cache in the guest), "torture" (random
     /// operations against a model, two minutes). A NAME is a group, or the
     /// beginning of a test's name as it is printed; without one, all are run.
+    /// What a failed test said goes to standard error.
+    #[command(after_help = guest_and(TEST_STATUS))]
     Test(TestArgs),
 
     /// Builds a kernel if it is not in the cache; prints the path of its bzImage
+    ///
+    /// The source is $LINUX_TARBALL (any Linux 7.3.y, as kernel.org ships it), or
+    /// else Debian's linux-source-7.3. Only the variant that is asked for is
+    /// built, with ccache; one that any checkout on this machine has built from
+    /// the same source, series and configuration is not built again.
     Build(BuildArgs),
 
     /// Boots and runs a script in the guest, as root, with its own output and
@@ -70,12 +123,17 @@ pub enum Command {
     /// Files written there are the host's at once. /dev/pmem0 and /dev/pmem1 are
     /// in fsdax mode, disks are /dev/vdb, /dev/vdc, ...; all of them empty. The
     /// root file system can be written to and is thrown away.
+    #[command(after_help = guest_and(EXEC_STATUS))]
     Exec(ExecArgs),
 
     /// A shell in the guest; Ctrl-] ends a guest that no longer answers
+    #[command(after_help = guest_and(EXEC_STATUS))]
     Shell(ShellArgs),
 
     /// Writes the series as mails that "git am" takes on Linux 7.3
+    ///
+    /// 0000-cover-letter.patch, then 0001-....patch and on, one for each commit;
+    /// a new file is in the commit that needs it.
     Export(ExportArgs),
 
     /// Prepares a kernel tree for editing, with the series as commits, and
@@ -139,14 +197,17 @@ pub struct MachineArgs {
     /// Size of each of the pmem devices /dev/pmem0 and /dev/pmem1; 0 for none
     #[arg(long, default_value = "1G")]
     pub pmem: Size,
-    /// An empty disk of this size; may be given several times
+    /// An empty disk of this size; may be given several times: /dev/vdb,
+    /// /dev/vdc, ...
     #[arg(long = "disk", value_name = "SIZE")]
     pub disks: Vec<Size>,
     /// More for the kernel's command line
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     pub append: String,
-    /// Count instructions instead of time: one processor, and clocks in the
-    /// guest that repeat to a few parts in ten thousand
+    /// Count instructions instead of time, to compare costs on a noisy machine:
+    /// one processor, -icount shift=0,sleep=off, a CPU model without erms and
+    /// fsrm, no random addresses; the guest's clocks repeat to a few parts in ten
+    /// thousand for what does not wait for a disk
     #[arg(long)]
     pub icount: bool,
 }
@@ -195,7 +256,7 @@ pub struct RunArgs {
     #[arg(long, default_value = "lab-run")]
     pub out: PathBuf,
     /// The kernel: patched or debug
-    #[arg(long, value_enum, default_value = "patched")]
+    #[arg(long, value_parser = with_series(), default_value = "patched")]
     pub variant: Variant,
     /// Boot this bzImage instead, whatever it was built from
     #[arg(long, value_name = "FILE", conflicts_with = "variant")]
@@ -211,7 +272,7 @@ pub struct TestArgs {
     /// Groups of tests, or beginnings of names
     pub names: Vec<String>,
     /// The kernel that the guest's tests run on
-    #[arg(long, value_enum, default_value = "patched")]
+    #[arg(long, value_parser = with_series(), default_value = "patched")]
     pub variant: Variant,
     /// Boot this bzImage instead, whatever it was built from
     #[arg(long, value_name = "FILE", conflicts_with = "variant")]
@@ -347,10 +408,58 @@ mod tests {
             &["lab", "exec", "--variant", "best", "s"],
             &["lab", "exec"],
             &["lab", "run", "-k", "0"],
+            &["lab", "run", "--variant", "base"],
+            &["lab", "test", "--variant", "base"],
             &["lab", "dance"],
             &["lab"],
         ] {
             assert!(Cli::try_parse_from(line).is_err(), "{line:?} was taken");
+        }
+    }
+
+    /// Each command's help says by itself what one has to know.
+    #[test]
+    fn help_is_complete() {
+        let mut cli = Cli::command();
+        let wanted: [(&str, &[&str]); 7] = [
+            (
+                "run",
+                &[
+                    "run.json",
+                    "one_copy_bytes",
+                    "donated",
+                    "fragments",
+                    "1.05",
+                    "123",
+                ],
+            ),
+            ("test", &["\"N passed, N failed\"", "--seed", "Exit status"]),
+            ("build", &["LINUX_TARBALL", "debug", "ccache"]),
+            (
+                "exec",
+                &[
+                    "$OUT",
+                    "--disk",
+                    "/dev/vdb",
+                    "shift=0,sleep=off",
+                    "erms",
+                    "KVM",
+                    "sysrq",
+                    "KASAN",
+                    "124",
+                    "root",
+                ],
+            ),
+            ("shell", &["Ctrl-]", "Exit status"]),
+            ("export", &["git am", "0000-cover-letter.patch"]),
+            ("refresh", &["--into", "not committed"]),
+        ];
+        for (name, words) in wanted {
+            let command = cli.find_subcommand_mut(name).expect("a command");
+            let help = command.render_long_help().to_string();
+            for word in words {
+                assert!(help.contains(word), "{name} does not say {word}:\n{help}");
+            }
         }
     }
 

@@ -14,6 +14,7 @@ use crate::git::{Git, Person};
 use crate::kconfig::Asked;
 use crate::kernel::{self, Build, Tree, Variant, Wanted};
 use crate::lab::Lab;
+use crate::patchfile::SPDX;
 use crate::series::Series;
 use crate::source;
 use crate::ui;
@@ -104,7 +105,11 @@ fn write(
     let text = scratch.path().join("cover");
     fs::write(
         &text,
-        format!("{}\n\n{}\n", series.index.title.trim(), cover.trim()),
+        format!(
+            "{}\n\n{}\n",
+            series.index.title.trim(),
+            cover.trim_start_matches(SPDX).trim()
+        ),
     )?;
     let mails = scratch.path().join("mails");
     let person = author(lab);
@@ -158,7 +163,8 @@ fn checkpatch(lab: &Lab, tree: &Tree, dir: &Path) -> Result<()> {
                 "--quiet",
             ],
         )
-        .args(["--show-types", "--no-summary"])
+        // Who submits the series signs it off, not this program.
+        .args(["--show-types", "--no-summary", "--no-signoff"])
         // The lab's tree has no history to look commits up in, and the check of
         // SPDX tags wants Python modules that nothing else here needs.
         .env("GIT_DIR", "/nonexistent")

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
 use clap::ValueEnum;
@@ -235,7 +236,7 @@ pub fn checkout(lab: &Lab, source: &Source, commit: Option<&str>) -> Result<Path
 /// Like [`checkout`], into any work tree of the same repository.
 pub fn checkout_at(lab: &Lab, source: &Source, path: &Path, commit: &str) -> Result<()> {
     if !path.join(".git").exists() {
-        let step = Step::new("checking out the kernel tree", None);
+        let step = Step::lasting("checking out the kernel tree", Duration::from_secs(20));
         let _ = fs::remove_dir_all(path);
         let git = source.git(lab);
         git.text(&["worktree", "prune"])?;
@@ -301,7 +302,10 @@ impl Build<'_> {
         fs::create_dir_all(&self.objects)?;
         let _ = fs::remove_file(self.log());
         fs::write(self.objects.join("lab.config"), asked.text())?;
-        let mut step = Step::new(format!("configuring {}", self.what), None);
+        let mut step = Step::lasting(
+            format!("configuring {}", self.what),
+            Duration::from_secs(15),
+        );
         self.command(&["allnoconfig"])?
             .run_logged(&mut step, &self.log())?;
         let config = fs::read_to_string(self.objects.join(".config"))?;
@@ -327,15 +331,19 @@ impl Build<'_> {
     pub fn make(&self) -> Result<()> {
         self.lab.need_space(4000, "the kernel's objects")?;
         let whole = self.lab.cache.join("obj/lines");
+        let change = self.lab.cache.join("obj/change-seconds");
         let from_nothing = !self.objects.join("vmlinux.o").exists();
         let lines = fs::read_to_string(&whole)
             .ok()
             .and_then(|text| text.trim().parse().ok())
             .unwrap_or(LINES);
-        let mut step = Step::new(
-            format!("building {}", self.what),
-            from_nothing.then_some(lines),
-        );
+        let what = format!("building {}", self.what);
+        let mut step = match from_nothing {
+            true => Step::new(what, Some(lines)),
+            // How much a change makes anew only make knows; the last change is
+            // the best guess there is.
+            false => Step::lasting(what, last_change(&change)),
+        };
         let begun = self.log();
         if let Err(error) = self.command(&["bzImage"])?.run_logged(&mut step, &begun) {
             let text = fs::read(&begun).unwrap_or_default();
@@ -348,8 +356,9 @@ impl Build<'_> {
                 None => return Err(error.context(format!("{} does not build", self.what))),
             }
         }
-        if from_nothing {
-            write_whole(&whole, step.count().to_string().as_bytes())?;
+        match from_nothing {
+            true => write_whole(&whole, step.count().to_string().as_bytes())?,
+            false => write_whole(&change, step.elapsed().as_secs().to_string().as_bytes())?,
         }
         step.done();
         Ok(())
@@ -373,6 +382,14 @@ impl Build<'_> {
         fs::rename(scratch.path(), dir)?;
         Ok(())
     }
+}
+
+/// How long the last build took that did not begin from nothing.
+fn last_change(file: &Path) -> Duration {
+    let seconds = fs::read_to_string(file)
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
+    Duration::from_secs(seconds.unwrap_or(180))
 }
 
 /// The first errors of a parallel make, which are seldom at its end.

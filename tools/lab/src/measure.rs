@@ -135,10 +135,10 @@ mod tests {
         let mut bytes = vec![7; 3 * CHUNK + 5];
         *bytes.last_mut().unwrap() = 8;
         fs::write(b.join("x/long"), &bytes).unwrap();
-        assert!(!compare(&a, &[b.clone()]).unwrap());
+        assert!(!compare(&a, std::slice::from_ref(&b)).unwrap());
         bytes.pop();
         fs::write(b.join("x/long"), &bytes).unwrap();
-        assert!(!compare(&a, &[b.clone()]).unwrap());
+        assert!(!compare(&a, std::slice::from_ref(&b)).unwrap());
         fs::remove_file(b.join("x/long")).unwrap();
         assert!(compare(&a, &[b]).is_err());
     }

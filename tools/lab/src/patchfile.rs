@@ -7,6 +7,10 @@ use anyhow::{bail, Context, Result};
 
 use crate::git::Person;
 
+/// What every file of the repository says; here it is a field of the mail header,
+/// which exported mails do not have.
+pub const SPDX: &str = "SPDX-License-Identifier: GPL-2.0";
+
 /// A patch file taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PatchFile {
@@ -64,7 +68,7 @@ impl PatchFile {
 
     /// The text that [`PatchFile::parse`] reads back.
     pub fn format(&self) -> String {
-        let mut text = String::new();
+        let mut text = format!("{SPDX}\n");
         if let Some(author) = &self.author {
             text.push_str(&format!("From: {} <{}>\n", author.name, author.email));
         }
@@ -171,7 +175,8 @@ fn find_diff(text: &str) -> Option<usize> {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "Subject: mm: say hello\n\nBecause.\n\nLink: x\n\n---\nv2: louder\n\n\
+    const TEXT: &str = "SPDX-License-Identifier: GPL-2.0\nSubject: mm: say hello\n\n\
+         Because.\n\nLink: x\n\n---\nv2: louder\n\n\
                         diff --git a/mm/a.c b/mm/a.c\n--- a/mm/a.c\n+++ b/mm/a.c\n\
                         @@ -1 +1 @@\n-a\n+b\n";
 

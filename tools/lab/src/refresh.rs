@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table};
@@ -82,7 +83,7 @@ pub fn tree(lab: &Lab, args: &TreeArgs) -> Result<i32> {
     let _lock = lab.lock("edit")?;
     let tip = tree.prepared.tip();
     if !linux.join(".git").exists() {
-        let step = Step::new("making the tree to edit", None);
+        let step = Step::lasting("making the tree to edit", Duration::from_secs(20));
         let _ = fs::remove_dir_all(&linux);
         fs::create_dir_all(&dir)?;
         let from = lab.in_root(&tree.source.base()).display().to_string();
@@ -848,7 +849,9 @@ mod tests {
         )
         .unwrap();
         assert!(
-            patch.starts_with("From: T <t@t>\nSubject: lib: add fresh"),
+            patch.starts_with(
+                "SPDX-License-Identifier: GPL-2.0\nFrom: T <t@t>\nSubject: lib: add fresh"
+            ),
             "{patch}"
         );
         assert!(
@@ -929,7 +932,8 @@ mod tests {
         let path = temp.lab.top.join("patches/0002-mm-shout.patch");
         let text = fs::read_to_string(&path).unwrap();
         let Person { name, email } = Person::neutral();
-        fs::write(&path, format!("From: {name} <{email}>\n{text}")).unwrap();
+        let named = text.replacen("Subject:", &format!("From: {name} <{email}>\nSubject:"), 1);
+        fs::write(&path, named).unwrap();
         assert_eq!(taken(&temp, None).unwrap(), []);
     }
 

@@ -22,7 +22,7 @@ use crate::lab::Lab;
 use crate::machine::{Boot, Ending, Machine, Outcome};
 use crate::selftests::{self, Selftests, TORTURE};
 use crate::size::Size;
-use crate::ui::Step;
+use crate::ui::{self, Step};
 
 /// The groups, in the order in which they are run: the quick ones first.
 const GROUPS: [&str; 5] = ["host", "lab", "kunit", "selftests", "torture"];
@@ -94,6 +94,10 @@ pub struct Tally {
 impl Tally {
     /// Prints one test's line, and counts it.
     pub fn add(&mut self, group: &str, name: &str, verdict: &Verdict) {
+        ui::aside(|| self.print(group, name, verdict));
+    }
+
+    fn print(&mut self, group: &str, name: &str, verdict: &Verdict) {
         match verdict {
             Verdict::Pass => {
                 self.passed += 1;
@@ -117,12 +121,13 @@ impl Tally {
         }
     }
 
-    /// The last line.
+    /// The end of the output.  Its last line is always the same two numbers.
     fn summary(&self) -> String {
-        let mut text = format!("{} passed, {} failed", self.passed, self.failed);
+        let mut text = String::new();
         if self.skipped > 0 {
-            text.push_str(&format!(", {} skipped", self.skipped));
+            text.push_str(&format!("{} skipped\n", self.skipped));
         }
+        text.push_str(&format!("{} passed, {} failed", self.passed, self.failed));
         text
     }
 
@@ -160,7 +165,14 @@ impl Guest<'_> {
         }
     }
 
-    fn boot(&self, machine: &Machine, job: Job, files: Files) -> Result<(Outcome, String)> {
+    /// Boots for a job; `watch` sees again and again what it has printed so far.
+    fn boot(
+        &self,
+        machine: &Machine,
+        job: Job,
+        files: Files,
+        mut watch: impl FnMut(&[u8]),
+    ) -> Result<(Outcome, String)> {
         let text = Arc::new(Mutex::new(Vec::new()));
         let outcome = Boot {
             lab: self.lab,
@@ -171,10 +183,14 @@ impl Guest<'_> {
             files,
             out: None,
             stdout: Box::new(Shared(text.clone())),
-            stderr: Box::new(std::io::stderr()),
+            stderr: Box::new(ui::Stderr),
             interactive: false,
             on_start: Box::new(|| {}),
-            on_tick: Box::new(|| {}),
+            on_tick: Box::new(|| {
+                if let Ok(text) = text.lock() {
+                    watch(&text);
+                }
+            }),
         }
         .run()?;
         let text = text.lock().map(|t| t.clone()).unwrap_or_default();
@@ -253,7 +269,10 @@ fn host(lab: &Lab, selection: &Selection, tally: &mut Tally) -> Result<()> {
             .directory("/repo/tools/lab")
             .env("CARGO_TARGET_DIR", "/lab/cache/lab/target")
     };
-    let mut step = Step::new("compiling and running the lab's unit tests", None);
+    let mut step = Step::lasting(
+        "compiling and running the lab's unit tests",
+        Duration::from_secs(120),
+    );
     // rustfmt is quick, and a difference is a failure that tells how to mend it.
     if selection.wants("host", "rustfmt") {
         let (status, out, err) = command(&["cargo", "fmt", "--check"]).outcome(&[])?;
@@ -353,12 +372,15 @@ const KUNIT_SCRIPT: &str = "for f in /sys/kernel/debug/kunit/*/results; do cat \
 fn kunit(guest: &Guest, selection: &Selection, tally: &mut Tally) -> Result<()> {
     let mut machine = guest.machine(600);
     machine.append = "kunit.enable=1 kunit.autorun=1".into();
-    let step = Step::new("running KUnit in the guest", None);
+    let step = Step::lasting(
+        "running KUnit in the guest",
+        Duration::from_secs(guest.seconds(60)),
+    );
     let job = Job {
         arguments: ["/bin/sh", "-c", KUNIT_SCRIPT].map(String::from).into(),
         ..Job::default()
     };
-    let (outcome, text) = guest.boot(&machine, job, vec![])?;
+    let (outcome, text) = guest.boot(&machine, job, vec![], |_| {})?;
     step.done();
     let cases = ktap::parse(&text);
     let mut own = false;
@@ -438,13 +460,20 @@ fn programs(guest: &Guest, selection: &Selection, tally: &mut Tally) -> Result<(
         .filter(|program| selection.wants_program("selftests", program))
         .cloned()
         .collect();
-    let mut step = Step::new("running the selftests in the guest", None);
+    let total = left.len() as u64;
+    let mut step = Step::new("running the selftests in the guest", Some(total));
     for _ in 0..MOST_BOOTS {
         if left.is_empty() {
             break;
         }
-        step.at(&left[0]);
-        left = boot_programs(guest, &built, left, selection, tally)?;
+        let before = total - left.len() as u64;
+        let mut progress = Progress::default();
+        let show = |text: &[u8]| {
+            if progress.read(text) {
+                step.reach(before + progress.ended, &progress.now);
+            }
+        };
+        left = boot_programs(guest, &built, left, selection, tally, show)?;
     }
     step.done();
     for program in left {
@@ -461,6 +490,7 @@ fn boot_programs(
     programs: Vec<String>,
     selection: &Selection,
     tally: &mut Tally,
+    show: impl FnMut(&[u8]),
 ) -> Result<Vec<String>> {
     let limit = guest.seconds(built.limit);
     // The factor for debugging is in the limit already.
@@ -481,7 +511,7 @@ fn boot_programs(
         (guest.lab.own("guest/suite.sh"), "suite.sh".into()),
         (built.dir.clone(), "selftests".into()),
     ];
-    let (outcome, text) = guest.boot(&machine, job, files)?;
+    let (outcome, text) = guest.boot(&machine, job, files, show)?;
     let ran = split_programs(&text);
     let begun: BTreeSet<&str> = ran.iter().map(|run| run.program.as_str()).collect();
     let trouble = trouble(&outcome);
@@ -546,6 +576,36 @@ fn split_programs(text: &str) -> Vec<Ran> {
         }
     }
     ran
+}
+
+/// How far the programs of a boot are, by the marks in what was printed so far.
+#[derive(Default)]
+struct Progress {
+    seen: usize,
+    ended: u64,
+    now: String,
+}
+
+impl Progress {
+    /// Reads the whole lines that are new in `text`; whether there were any.
+    fn read(&mut self, text: &[u8]) -> bool {
+        let new = text.get(self.seen..).unwrap_or_default();
+        let Some(end) = new.iter().rposition(|b| *b == b'\n') else {
+            return false;
+        };
+        self.seen += end + 1;
+        for line in String::from_utf8_lossy(&new[..end]).lines() {
+            let Some((_, order)) = line.split_once(&format!("{MARK} ")) else {
+                continue;
+            };
+            if let Some(program) = order.strip_prefix("begin ") {
+                self.now = program.into();
+            } else if order.starts_with("end ") {
+                self.ended += 1;
+            }
+        }
+        true
+    }
 }
 
 /// The lines of the last part of an output.
@@ -615,7 +675,8 @@ fn torture(guest: &Guest, args: &TestArgs, selection: &Selection, tally: &mut Ta
     let mut machine = guest.machine(0);
     machine.timeout = Duration::from_secs(seconds + guest.seconds(300));
     let what = format!("torture for {seconds} seconds with seed {seed}");
-    let step = Step::new(&what, None);
+    // The boot and the last look at all files come on top.
+    let step = Step::lasting(what, args.torture + Duration::from_secs(guest.seconds(20)));
     let job = Job {
         arguments: [
             "/lab/in/selftests/torture",
@@ -630,7 +691,7 @@ fn torture(guest: &Guest, args: &TestArgs, selection: &Selection, tally: &mut Ta
         ..Job::default()
     };
     let files = vec![(built.dir.clone(), "selftests".into())];
-    let (outcome, text) = guest.boot(&machine, job, files)?;
+    let (outcome, text) = guest.boot(&machine, job, files, |_| {})?;
     step.done();
     let verdict = match (&outcome.ending, trouble(&outcome)) {
         (_, Some(said)) => Verdict::Fail(format!("{}\n{said}", tail(&text))),
@@ -640,7 +701,7 @@ fn torture(guest: &Guest, args: &TestArgs, selection: &Selection, tally: &mut Ta
     };
     tally.add("torture", &name, &verdict);
     if verdict != Verdict::Pass {
-        eprintln!("lab: to repeat it: ./lab test torture --seed {seed}");
+        ui::say(format!("to repeat it: ./lab test torture --seed {seed}"));
     }
     Ok(())
 }
@@ -733,6 +794,21 @@ mod tests {
         assert_eq!(ran[2].status, None);
     }
 
+    /// The bar knows what runs and how much is behind, whatever comes in one piece.
+    #[test]
+    fn progress_is_read() {
+        let text = b"#lab# begin a\nok 1 x\n#lab# end a 0\n#lab# begin b\nhal#lab# end b 1\n";
+        for step in [1, 7, text.len()] {
+            let mut progress = Progress::default();
+            for end in (0..text.len()).step_by(step) {
+                progress.read(&text[..end]);
+            }
+            assert!(progress.read(text) || step == 1);
+            assert_eq!((progress.ended, progress.now.as_str()), (2, "b"));
+            assert!(!progress.read(text));
+        }
+    }
+
     /// cargo's results are read, with what a failed test said.
     #[test]
     fn cargo_is_understood() {
@@ -749,6 +825,6 @@ mod tests {
         let mut tally = Tally::default();
         assert_eq!(tally.summary(), "0 passed, 0 failed");
         tally.skipped = 2;
-        assert_eq!(tally.summary(), "0 passed, 0 failed, 2 skipped");
+        assert_eq!(tally.summary(), "2 skipped\n0 passed, 0 failed");
     }
 }

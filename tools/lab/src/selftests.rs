@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -76,7 +77,7 @@ fn build(lab: &Lab, tree: &Tree, dir: &std::path::Path) -> Result<()> {
     let asked = Wanted::new(Variant::Patched).asked(lab)?;
     build.configure(&asked, |_| false)?;
     let log = build.objects.join("lab-build.log");
-    let mut step = Step::new("building the selftests", None);
+    let mut step = Step::lasting("building the selftests", Duration::from_secs(60));
     build.command(&["headers"])?.run_logged(&mut step, &log)?;
     let scratch = lab.scratch()?;
     build

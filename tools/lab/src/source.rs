@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
 
@@ -90,7 +91,10 @@ fn debian_tarball(lab: &Lab) -> Result<PathBuf> {
     let log = lab.cache.join("source.log");
     let _ = fs::remove_file(&log);
     let work = lab.in_root(scratch.path());
-    let mut step = Step::new(format!("fetching {PACKAGE} from Debian"), None);
+    let mut step = Step::lasting(
+        format!("fetching {PACKAGE} from Debian"),
+        Duration::from_secs(60),
+    );
     // _apt could not write here; what is fetched is checked all the same.
     let script = format!(
         "apt-get update -q -o APT::Sandbox::User=root && \
@@ -132,11 +136,14 @@ fn unpack(lab: &Lab, tarball: &Path, dir: &Path) -> Result<()> {
     let _ = fs::remove_file(&log);
     let mut step = Step::new(format!("unpacking {}", tarball.display()), Some(FILES));
     let name = inside_name(lab, tarball);
-    let unpacked = Inside::new(lab, ["tar", "-xv", "--strip-components=1", "-f"])
-        .args([name])
-        .bind_if_foreign(lab, tarball)
-        .directory(lab.in_root(&base))
-        .run_logged(&mut step, &log);
+    let unpacked = Inside::new(
+        lab,
+        ["tar", "--force-local", "-xv", "--strip-components=1", "-f"],
+    )
+    .args([name])
+    .bind_if_foreign(lab, tarball)
+    .directory(lab.in_root(&base))
+    .run_logged(&mut step, &log);
     // What a truncated tarball still gave may tell that it is the wrong one.
     let version = version_of(&base);
     if let Ok(version) = &version {
@@ -147,7 +154,7 @@ fn unpack(lab: &Lab, tarball: &Path, dir: &Path) -> Result<()> {
         bail!(
             "{} is truncated or damaged: {}",
             tarball.display(),
-            last_line(&cause)
+            complaint(&cause)
         );
     }
     let version =
@@ -155,7 +162,10 @@ fn unpack(lab: &Lab, tarball: &Path, dir: &Path) -> Result<()> {
     step.done();
 
     restore_gitignore(&base)?;
-    let step = Step::new(format!("committing Linux {version}"), None);
+    let step = Step::lasting(
+        format!("committing Linux {version}"),
+        Duration::from_secs(40),
+    );
     let git = Git::new(lab, &base);
     // The repository lies beside the work tree: its final path is known by the
     // files that git writes into both.
@@ -193,11 +203,14 @@ fn restore_gitignore(base: &Path) -> Result<()> {
     Ok(())
 }
 
-fn last_line(text: &str) -> &str {
-    text.lines()
-        .rev()
-        .map(str::trim)
-        .find(|line| !line.is_empty())
+/// What the unpacking programs complained of first: what follows from it, and
+/// what tar says at its end, tells less.
+fn complaint(text: &str) -> &str {
+    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let programs = ["xz: ", "gzip: ", "bzip2: ", "zstd: ", "tar: "];
+    lines()
+        .find(|line| programs.iter().any(|name| line.starts_with(name)))
+        .or_else(|| lines().next_back())
         .unwrap_or("")
 }
 
@@ -252,8 +265,10 @@ fn parse_version(makefile: &str) -> Option<String> {
 
 fn check_version(tarball: &Path, version: &str) -> Result<()> {
     let (major, minor) = SERIES_VERSION;
-    let fits =
-        version == format!("{major}.{minor}") || version.starts_with(&format!("{major}.{minor}."));
+    // A release candidate is the version before, with changes.
+    let fits = !version.contains("-rc")
+        && (version == format!("{major}.{minor}")
+            || version.starts_with(&format!("{major}.{minor}.")));
     if !fits {
         bail!(
             "{} holds Linux {version}: the series is for Linux {major}.{minor}.y",
@@ -288,7 +303,7 @@ mod tests {
         let path = Path::new("x.tar.xz");
         assert!(check_version(path, "7.3.4").is_ok());
         assert!(check_version(path, "7.3").is_ok());
-        for other in ["7.30.1", "7.2.9", "6.12.1"] {
+        for other in ["7.30.1", "7.2.9", "6.12.1", "7.3.0-rc1"] {
             let text = check_version(path, other).unwrap_err().to_string();
             assert!(text.contains(other) && text.contains("x.tar.xz"), "{text}");
         }
@@ -346,7 +361,10 @@ mod tests {
         fs::write(&tarball, &bytes[..bytes.len() / 2]).unwrap();
         let dir = temp.lab.cache.join("trees/x");
         let text = unpack(&temp.lab, &tarball, &dir).unwrap_err().to_string();
-        assert!(text.contains("truncated or damaged"), "{text}");
+        assert!(
+            text.contains("truncated or damaged: xz: ") && text.lines().count() == 1,
+            "{text}"
+        );
         assert!(text.contains(&tarball.display().to_string()), "{text}");
         assert!(!dir.exists());
     }

@@ -12,7 +12,8 @@ use crate::lab::Lab;
 use crate::source::BASE;
 
 /// The second patch of the tiny series.
-pub const TINY_PATCH: &str = "Subject: mm: shout\n\nOne is enough.\n\n---\n\
+pub const TINY_PATCH: &str =
+    "SPDX-License-Identifier: GPL-2.0\nSubject: mm: shout\n\nOne is enough.\n\n---\n\
     diff --git a/mm/filemap.c b/mm/filemap.c\n--- a/mm/filemap.c\n+++ b/mm/filemap.c\n\
     @@ -1,3 +1,3 @@\n one\n-two\n+TWO\n three\n";
 
@@ -56,7 +57,7 @@ impl TempLab {
         write("patches/cover-letter.txt", "All of it.\n\nAt length.\n");
         write(
             "patches/0001-mm-bring-a-header.patch",
-            "Subject: mm: bring a header\n\nFor later.\n\n---\n",
+            "SPDX-License-Identifier: GPL-2.0\nSubject: mm: bring a header\n\nFor later.\n\n---\n",
         );
         write("patches/0002-mm-shout.patch", TINY_PATCH);
         write("include/new.h", "#define NEW 1\n");

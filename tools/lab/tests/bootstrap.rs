@@ -34,6 +34,16 @@ fn put(path: &Path, name: &str, text: &str) {
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).expect("a mode");
 }
 
+/// An apt that knows an archive, which is all that is asked of it: these tests
+/// need no network.
+fn put_archive(path: &Path) {
+    put(
+        path,
+        "apt-get",
+        "#!/bin/sh\necho 'file:///nowhere/debian/|Debian|Debian|main'\n",
+    );
+}
+
 fn run(path: &Path, cache: &Path) -> Output {
     Command::new("sh")
         .arg(bootstrap())
@@ -80,6 +90,7 @@ fn no_apt_is_said() {
 fn no_mmdebstrap_is_said() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = path_without(dir.path(), &["mmdebstrap"]);
+    put_archive(&path);
     refused(
         &run(&path, &dir.path().join("cache")),
         "apt-get install mmdebstrap",
@@ -91,6 +102,7 @@ fn no_mmdebstrap_is_said() {
 fn no_space_is_said() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = path_without(dir.path(), &[]);
+    put_archive(&path);
     put(
         &path,
         "df",
@@ -107,11 +119,7 @@ fn no_space_is_said() {
 fn no_network_is_said() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = path_without(dir.path(), &[]);
-    put(
-        &path,
-        "apt-get",
-        "#!/bin/sh\necho 'file:///nowhere/debian/|Debian|Debian|main'\n",
-    );
+    put_archive(&path);
     put(
         &path,
         "df",
@@ -125,6 +133,7 @@ fn no_network_is_said() {
 fn refusal_leaves_nothing() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = path_without(dir.path(), &["mmdebstrap"]);
+    put_archive(&path);
     let cache = dir.path().join("cache");
     run(&path, &cache);
     let left: Vec<_> = std::fs::read_dir(&cache)
@@ -133,4 +142,75 @@ fn refusal_leaves_nothing() {
         .map(|entry| entry.file_name())
         .collect();
     assert_eq!(left, [".bootstrap.lock"]);
+}
+
+/// A cache that looks as if the build root were made, and a PATH in which
+/// entering it does what `unshare` says.
+fn made_root(dir: &Path, cache: &Path, unshare: &str) -> PathBuf {
+    let path = path_without(dir, &[]);
+    put(
+        &path,
+        "sha256sum",
+        "#!/bin/sh\ncat >/dev/null\necho 0123456789abcdef -\n",
+    );
+    put(&path, "unshare", unshare);
+    std::fs::create_dir_all(cache.join("root-0123456789abcdef")).expect("a folder");
+    path
+}
+
+/// Crates that cannot be fetched are told from a program that does not compile.
+#[test]
+fn no_crates_is_said() {
+    for (fails, word) in [
+        ("cargo fetch", "no network? cannot fetch the crates"),
+        ("cargo build", "does not compile"),
+    ] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let cache = dir.path().join("cache");
+        let unshare = format!(
+            "#!/bin/sh\ncase \"$*\" in *\"{fails}\"*) echo what cargo said; exit 101;; esac\n"
+        );
+        let path = made_root(dir.path(), &cache, &unshare);
+        let output = run(&path, &cache);
+        refused(&output, word);
+        assert!(String::from_utf8_lossy(&output.stderr).contains("what cargo said"));
+    }
+}
+
+/// Old programs go; nothing beside the cache does, whatever its name has in it.
+#[test]
+fn old_programs_are_removed() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let cache = dir.path().join("a cache");
+    let built = cache.join("lab/target/x86_64-unknown-linux-gnu/release");
+    std::fs::create_dir_all(&built).expect("a folder");
+    put(&built, "lab", "#!/bin/sh\necho \"program $*\"\n");
+    for number in 0..12 {
+        let old = cache.join(format!("lab/old {number}"));
+        std::fs::create_dir(&old).expect("a folder");
+        put(&old, "lab", "");
+    }
+    // What a name that is cut at its blank would be.
+    let beside = dir.path().join("a");
+    std::fs::create_dir(&beside).expect("a folder");
+    let path = made_root(dir.path(), &cache, "#!/bin/sh\n");
+    let output = run(&path, &cache);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(output.stdout, b"program --help\n", "{said}");
+    assert!(beside.exists());
+    let left = std::fs::read_dir(cache.join("lab"))
+        .expect("a folder")
+        .count();
+    // Eight programs and the compiler's folder.
+    assert_eq!(left, 9);
+}
+
+/// A root without the right to mount is told from all else that can fail.
+#[test]
+fn no_mounts_is_said() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = path_without(dir.path(), &[]);
+    put(&path, "unshare", "#!/bin/sh\nexit 1\n");
+    refused(&run(&path, &dir.path().join("cache")), "CAP_SYS_ADMIN");
 }

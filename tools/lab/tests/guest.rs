@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The parts of guest/run.py that can be tried without a guest.
+
+use std::path::Path;
+use std::process::Command;
+
+/// Runs Python that knows guest/run.py as `run`; its assertions are the test's.
+fn python(text: &str) {
+    let output = Command::new("python3")
+        .args(["-B", "-c", &format!("import run\n{text}")])
+        .env(
+            "PYTHONPATH",
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("guest"),
+        )
+        .output()
+        .expect("python3");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+}
+
+/// The columns of /proc/slabinfo are the ones that are meant.
+#[test]
+fn slabinfo_is_read() {
+    python(
+        r#"
+import tempfile
+with tempfile.NamedTemporaryFile("w") as file:
+    file.write(
+        "slabinfo - version: 2.1\n"
+        '# name <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab>\n'
+        "kmalloc-cg-128 700 704 128 32 1 : tunables 0 0 0 : slabdata 22 22 0\n"
+    )
+    file.flush()
+    assert run.slabs(file.name) == {
+        "kmalloc-cg-128": {"bytes": 22 * run.PAGE, "objects": 700, "size": 128}
+    }
+"#,
+    );
+}
+
+/// Fragments are from the cache that sharing, and nothing else, made grow.
+#[test]
+fn fragments_are_found() {
+    python(
+        r#"
+without = {"kmalloc-16": 50000, "kmalloc-cg-192": 40, "xfs_inode": 50000}
+grown = {"kmalloc-16": 50010, "kmalloc-cg-128": 49100, "kmalloc-cg-192": 64,
+         "xfs_inode": 99000, "radix_tree_node": 49000}
+assert run.fragment_cache(49000, grown, without) == "kmalloc-cg-128"
+# A cache that grew without sharing just as well is not the one.
+del grown["kmalloc-cg-128"]
+assert run.fragment_cache(49000, grown, without) is None
+assert run.fragment_cache(49000, {}, {}) is None
+
+slabs = {"kmalloc-cg-128": {"bytes": 0, "objects": 0, "size": 136}}
+def at(count):
+    return {"counters": {"nr_page_cache_fragment": count}, "slabs": slabs}
+got = run.fragments(at(0), at(1000), {"kmalloc-cg-128": 1020}, {})
+assert got["fragment_bytes"] == 136000 and got["fragment_object_bytes"] == 136, got
+assert run.fragments(at(0), at(0), {}, {}) == {"fragment_bytes": 0}
+assert run.fragments(at(0), at(1000), {"kmalloc-64": 5}, {}) == {"fragment_bytes": None}
+# A kernel that does not count them.
+none = {"counters": {}, "slabs": slabs}
+assert run.fragments(none, none, {}, {}) == {"fragment_bytes": None}
+"#,
+    );
+}
