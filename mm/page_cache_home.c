@@ -22,6 +22,7 @@
 #include <linux/pseudo_fs.h>
 #include <linux/shmem_fs.h>
 #include <linux/swap.h>
+#include <trace/events/filemap.h>
 #include "internal.h"
 
 static struct vfsmount *home_mnt __ro_after_init;
@@ -95,6 +96,9 @@ static void home_free_folio(struct folio *folio)
 static int home_migrate_folio(struct address_space *mapping, struct folio *dst,
 			      struct folio *src, enum migrate_mode mode)
 {
+	/* Somebody has it: it would not move, only be lost to everybody. */
+	if (folio_ref_count(src) > 2)
+		return -EAGAIN;
 	if (!page_cache_home_release(home_of(mapping), src,
 				     mode == MIGRATE_ASYNC))
 		return -EAGAIN;
@@ -128,7 +132,7 @@ const struct address_space_operations page_cache_home_aops = {
 struct inode *page_cache_home_inode(void)
 {
 	/* On the list of its superblock, so that drop_caches finds it. */
-	struct inode *inode = new_inode(home_mnt->mnt_sb);
+	struct inode *inode = home_mnt ? new_inode(home_mnt->mnt_sb) : NULL;
 	struct address_space *mapping;
 
 	if (!inode)
@@ -160,19 +164,21 @@ void page_cache_insertion_init(struct page_cache_insertion *insertion,
 /**
  * page_cache_insertion_refill - Get the memory that an insertion was short of.
  * @insertion: What page_cache_home_insert() was called with, or not yet.
- * @gfp: How to allocate.
+ * @home: The home's mapping.
  *
- * Call it after every page_cache_home_insert() that was not undone: if there is
- * nothing to be tried again it gives back the memory that was not used.
+ * Call it after every page_cache_home_insert(): if there is nothing to be tried
+ * again it gives back the memory that was not used.  It does not try hard: a
+ * folio that cannot get into the home stays the file's.
  *
- * Context: May sleep, if @gfp says so.
+ * Context: May sleep.
  * Return: %true if page_cache_home_insert() failed with -ENOMEM and may be
  * called again.
  */
 bool page_cache_insertion_refill(struct page_cache_insertion *insertion,
-				 gfp_t gfp)
+				 struct address_space *home)
 {
-	return xas_nomem(&insertion->xas, gfp & GFP_RECLAIM_MASK);
+	return xas_nomem(&insertion->xas,
+			 readahead_gfp_mask(home) & GFP_RECLAIM_MASK);
 }
 
 /**
@@ -273,10 +279,13 @@ bool page_cache_slot_to_alias(struct address_space *mapping, pgoff_t index,
 	 * Who changes blocks increments i_dio_count or sets S_SWAPFILE, then
 	 * looks at AS_HOME, which was set before we came here, and if it sees
 	 * that takes this lock.  So we see the one or are seen.
+	 *
+	 * Who is done decrements it again after the block map changed: if we
+	 * see the zero of that, @may sees the change.
 	 */
 	smp_mb();
 	ok = !WARN_ON_ONCE(xas_load(&xas) != folio) &&
-	     !atomic_read(&mapping->host->i_dio_count) &&
+	     !atomic_read_acquire(&mapping->host->i_dio_count) &&
 	     !IS_SWAPFILE(mapping->host) && may(data);
 	if (ok && donate) {
 		xas_store(&xas, alias);
@@ -309,7 +318,7 @@ bool page_cache_slot_to_alias(struct address_space *mapping, pgoff_t index,
  * @index: The slot.
  * @alias: What must be in it.
  *
- * Context: The home folio is locked.
+ * Context: The home folio is locked.  May sleep.
  * Return: %false if something else is in the slot.
  */
 bool page_cache_slot_clear_alias(struct address_space *mapping, pgoff_t index,
@@ -317,6 +326,9 @@ bool page_cache_slot_clear_alias(struct address_space *mapping, pgoff_t index,
 {
 	XA_STATE(xas, &mapping->i_pages, index);
 	bool ok;
+
+	/* Reclaim may come here for very many files. */
+	cond_resched();
 
 	/*
 	 * Reclaim asks for every slot that may hold the alias.  If this one
@@ -386,6 +398,7 @@ bool page_cache_slot_to_folio(struct address_space *mapping, pgoff_t index,
 	}
 	page_cache_count(PAGE_CACHE_NR_ALIAS, -1);
 	count_vm_event(PAGE_CACHE_BREAK);
+	trace_mm_filemap_add_to_page_cache(folio);
 	folio_add_lru(folio);
 	return true;
 }
@@ -550,9 +563,12 @@ static struct file_system_type home_fs_type = {
 
 static int __init page_cache_home_init(void)
 {
-	home_mnt = kern_mount(&home_fs_type);
-	if (IS_ERR(home_mnt))
-		panic("page cache homes: cannot mount the inodes' file system");
+	struct vfsmount *mnt = kern_mount(&home_fs_type);
+
+	/* Then there are no homes, and who wants one is told so. */
+	if (IS_ERR(mnt))
+		return PTR_ERR(mnt);
+	home_mnt = mnt;
 	return 0;
 }
 fs_initcall(page_cache_home_init);

@@ -16,9 +16,9 @@
  *     folio lock		(of a folio in the file)
  *       folio lock		(of a folio in the home)
  *         home fragments mutex
- *           i_pages lock	(of the home)
- *           inode->i_lock	(of the file)
- *             i_pages lock	(of the file)
+ *           i_lock, then i_pages lock	(of the file)
+ *           i_pages lock		(of the home)
+ *         i_lock, then i_pages lock	(of the home)
  *
  * The i_pages locks of a home and of a file are never held together.  Under the
  * fragments mutex nothing waits for memory: reclaim takes it.
@@ -189,7 +189,7 @@ bool page_cache_range_has_alias(struct address_space *mapping, pgoff_t first,
 void page_cache_insertion_init(struct page_cache_insertion *insertion,
 			       struct address_space *home, pgoff_t index);
 bool page_cache_insertion_refill(struct page_cache_insertion *insertion,
-				 gfp_t gfp);
+				 struct address_space *home);
 int page_cache_home_insert(struct page_cache_insertion *insertion,
 			   struct address_space *home, struct folio *folio);
 void page_cache_home_undo_insert(struct page_cache_insertion *insertion,
@@ -214,13 +214,14 @@ bool __filemap_drop_aliases(struct address_space *mapping, pgoff_t first,
  * @mapping: The file's mapping; its inode's i_private must be free for us.
  * @home: The home of the file's block device.
  *
- * May be called again with the same home.  Once set, it stays until the inode
- * is evicted; page_cache_home_set_enabled() is the switch.
+ * May be called again with the same home.  Does nothing while the home is not
+ * enabled.  Once set, it stays until the inode is evicted.
  */
 static inline void mapping_set_home(struct address_space *mapping,
 				    struct page_cache_home *home)
 {
-	if (test_bit(AS_HOME, &mapping->flags))
+	if (test_bit(AS_HOME, &mapping->flags) ||
+	    !page_cache_home_enabled(home))
 		return;
 	WRITE_ONCE(mapping->host->i_private, home);
 	smp_mb__before_atomic();	/* who sees the bit sees the pointer */

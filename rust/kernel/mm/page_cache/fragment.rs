@@ -213,30 +213,41 @@ impl Fragments {
 
     /// Takes away what there is of `file` between `first` and `last`, inclusive, where there are no
     /// aliases. Of a fragment that reaches out on both sides nothing is taken: it stays right.
-    pub(super) fn forget(&mut self, file: FileKey, first: Index, last: Index) {
+    ///
+    /// No more than `most` fragments are taken away at once. Returns the index from where on there
+    /// may be more.
+    pub(super) fn forget(
+        &mut self,
+        file: FileKey,
+        first: Index,
+        last: Index,
+        most: usize,
+    ) -> Option<Index> {
         if let Some(before) = self.at_or_before(file, first) {
             let (key, end) = (before.key, before.last());
             if key.first < first && end >= first && end <= last {
                 self.resize(key, first - 1);
             }
         }
-        while let Some(found) = self.next_from(file, first) {
+        for _ in 0..most {
+            let found = self.next_from(file, first)?;
             let (key, end, home) = (found.key, found.last(), found.home_first());
             if key.first > last {
-                break;
+                return None;
             }
-            if let Some(node) = self.remove(key) {
-                if end > last {
-                    let gone = last + 1 - key.first;
-                    let key = Key {
-                        file,
-                        first: last + 1,
-                    };
-                    self.insert(node, key, home + gone, end - last);
-                    break;
-                }
+            let node = self.remove(key)?;
+            if end > last {
+                let gone = last + 1 - key.first;
+                let key = Key {
+                    file,
+                    first: last + 1,
+                };
+                self.insert(node, key, home + gone, end - last);
+                return None;
             }
         }
+        let next = self.next_from(file, first)?.key.first;
+        (next <= last).then_some(next)
     }
 
     /// Calls `f` with every slot, as file and index, that may hold an alias to `home`, until it
@@ -579,20 +590,41 @@ mod tests {
     }
 
     #[test]
+    fn forgetting_is_done_in_portions() -> Result {
+        let mut fragments = Fragments::new();
+        for i in 0..5 {
+            cover(&mut fragments, ONE, i * 10, i * 10, 1000 * (i + 1), 5)?;
+        }
+        assert_eq!(fragments.forget(ONE, 2, 43, 2), Some(30));
+        assert_eq!(fragments.len(), 3);
+        assert_eq!(slot(&fragments, 1001), Some(1));
+        assert_eq!(slot(&fragments, 1002), None);
+        assert_eq!(slot(&fragments, 4000), Some(30));
+        // What is left of the last one is not taken for more to do.
+        assert_eq!(fragments.forget(ONE, 30, 43, 2), None);
+        assert_eq!(fragments.len(), 2);
+        assert_eq!(slot(&fragments, 5004), Some(44));
+        // As many as there are: nothing is left to come back for.
+        assert_eq!(fragments.forget(ONE, 0, usize::MAX, 2), None);
+        assert_eq!(fragments.len(), 0);
+        Ok(())
+    }
+
+    #[test]
     fn forgetting_a_range_leaves_both_ends() -> Result {
         let mut fragments = Fragments::new();
         cover(&mut fragments, ONE, 0, 0, 1000, 10)?;
         cover(&mut fragments, ONE, 20, 20, 2000, 10)?;
         cover(&mut fragments, OTHER, 5, 0, 3000, 10)?;
-        fragments.forget(ONE, 5, 24);
+        assert_eq!(fragments.forget(ONE, 5, 24, 9), None);
         assert_eq!(slot(&fragments, 1004), Some(4));
         assert_eq!(slot(&fragments, 1005), None);
         assert_eq!(slot(&fragments, 2004), None);
         assert_eq!(slot(&fragments, 2005), Some(25));
         assert_eq!(fragments.len(), 3);
-        fragments.forget(ONE, 0, usize::MAX);
+        assert_eq!(fragments.forget(ONE, 0, usize::MAX, 9), None);
         assert_eq!(fragments.len(), 1);
-        fragments.forget(OTHER, 0, usize::MAX);
+        assert_eq!(fragments.forget(OTHER, 0, usize::MAX, 9), None);
         assert_eq!(fragments.len(), 0);
         Ok(())
     }
@@ -601,7 +633,7 @@ mod tests {
     fn a_fragment_that_reaches_out_on_both_sides_stays() -> Result {
         let mut fragments = Fragments::new();
         cover(&mut fragments, ONE, 0, 0, 1000, 10)?;
-        fragments.forget(ONE, 3, 6);
+        assert_eq!(fragments.forget(ONE, 3, 6, 9), None);
         assert_eq!(fragments.len(), 1);
         assert_eq!(slot(&fragments, 1005), Some(5));
         Ok(())

@@ -29,7 +29,8 @@
 //! - *Live.* The count is at least one. The folio stays in the home.
 //! - *Dead.* The count is zero, and never becomes anything else. Who brings it there, with the
 //!   folio locked, takes the folio out of the home; where reclaim cannot, because somebody has a
-//!   reference, the folio stays until it is reclaimed or [`Home::purge`] finds it.
+//!   reference, or does not, as migration, the folio stays until it is reclaimed or
+//!   [`Home::purge`] finds it.
 //!
 //! # Who may change the count
 //!
@@ -63,6 +64,7 @@ use crate::{
     alloc::flags::{
         GFP_KERNEL,
         GFP_KERNEL_ACCOUNT,
+        __GFP_NORETRY,
         __GFP_NOWARN, //
     },
     bindings,
@@ -112,16 +114,23 @@ impl<'a> AliasCount<'a> {
     /// More than that are not given out: reclaim visits all of them, with a mutex held.
     const MAX: usize = 1 << 16;
 
-    /// The count of a folio that is a home's or about to become one's.
-    fn of(folio: &'a Folio) -> Self {
-        // SAFETY: The folio exists, as there is a reference to it. Folios of a home use this word
-        // for nothing but the count, and all accesses to that are through this type. (An arriving
-        // folio is locked, and its file system has not yet put anything there.)
+    /// # Safety
+    ///
+    /// The folio must be a home's, or have been one since the caller has a reference to it, or be
+    /// about to become one: locked by the caller, and without private data.
+    unsafe fn of(folio: &'a Folio) -> Self {
+        // SAFETY: The folio exists, as there is a reference to it. By the safety requirements its
+        // word for private data is used for nothing but the count, and all accesses to that are
+        // through this type.
         Self(unsafe { Atomic::from_ptr(bindings::page_cache_alias_count(folio.as_ptr())) })
     }
 
     fn is_zero(&self) -> bool {
         self.0.load(Acquire) == 0
+    }
+
+    fn is_full(&self) -> bool {
+        self.0.load(Relaxed) >= Self::MAX
     }
 
     /// Arriving to live. Publishes what was written to the folio before.
@@ -282,9 +291,8 @@ impl<'a> Insertion<'a> {
     /// Gets the memory that was lacking. Says `false` if nothing was, or if there is none; then
     /// this holds no memory.
     fn refill(&mut self) -> bool {
-        // SAFETY: By the type invariants this is set up. The caller is a reader in
-        // `memalloc_nofs_save()`, which may sleep.
-        unsafe { bindings::page_cache_insertion_refill(self.raw.get(), GFP_KERNEL.as_raw()) }
+        // SAFETY: By the type invariants this is set up. The caller is a reader, which may sleep.
+        unsafe { bindings::page_cache_insertion_refill(self.raw.get(), self.home.mapping) }
     }
 }
 
@@ -313,6 +321,9 @@ unsafe impl Sync for Home {}
 impl Home {
     /// How often [`Self::populate`] looks before it leaves a folio to its file.
     const TRIES: usize = 8;
+
+    /// How many fragments go while others wait for the lock.
+    const FORGET_AT_ONCE: usize = 256;
 
     fn new(bdev: *const bindings::block_device) -> Result<Pin<KBox<Self>>> {
         // SAFETY: May be called from a context that may sleep, which the mount of a file system is.
@@ -399,8 +410,10 @@ impl Home {
                 return Some(f(&fragments));
             }
             drop(fragments);
-            // The caller is a reader in `memalloc_nofs_save()`.
-            spare.fill(GFP_KERNEL_ACCOUNT | __GFP_NOWARN).ok()?;
+            // The caller is a reader in `memalloc_nofs_save()`. It can do without.
+            spare
+                .fill(GFP_KERNEL_ACCOUNT | __GFP_NORETRY | __GFP_NOWARN)
+                .ok()?;
         }
     }
 
@@ -409,18 +422,25 @@ impl Home {
         let Some(alias) = Entry::alias(found.pfn()) else {
             return Outcome::Private;
         };
+        // Before there is another fragment that reclaim has to visit.
+        //
+        // SAFETY: It was ours just now.
+        if self.owns(found) && unsafe { AliasCount::of(found) }.is_full() {
+            return Outcome::Private;
+        }
         // The cache's reference goes, and nobody else need have one.
         let folio: ARef<Folio> = slot.folio.into();
         let mut refused = Outcome::Private;
         let attached = self.with_cover(slot, |_| {
             slot.replace(alias, false, || {
-                let count = AliasCount::of(found);
                 // With the fragments locked nothing arrives: what is not ours was taken back, or
                 // has left the home since.
                 if !self.owns(found) {
                     refused = Outcome::LookAgain;
                     return false;
                 }
+                // SAFETY: It was ours just now.
+                let count = unsafe { AliasCount::of(found) };
                 let attached = count.inc_unless_zero();
                 if !attached && count.is_zero() {
                     refused = Outcome::Dead;
@@ -447,7 +467,8 @@ impl Home {
         let Some(alias) = Entry::alias(folio.pfn()) else {
             return Outcome::Private;
         };
-        let count = AliasCount::of(folio);
+        // SAFETY: The folio is locked. If it has private data, we leave it alone.
+        let count = unsafe { AliasCount::of(folio) };
         if !count.is_zero() {
             return Outcome::Private;
         }
@@ -487,15 +508,22 @@ impl Home {
         let Some(locked) = found.try_lock() else {
             return Outcome::Private;
         };
-        if self.owns(found) && AliasCount::of(found).is_zero() {
-            remove_dead(&locked);
+        // SAFETY: It is ours, and stays so as it is locked.
+        if self.owns(found) && unsafe { AliasCount::of(found) }.is_zero() {
+            // SAFETY: As above, and it is dead.
+            unsafe { remove_dead(&locked) };
         }
         Outcome::LookAgain
     }
 
     /// Removes all aliases to a folio, so that it is dead. Says `false` if it cannot now.
-    fn release(&self, folio: &Folio, nowait: bool) -> bool {
-        let count = AliasCount::of(folio);
+    ///
+    /// # Safety
+    ///
+    /// The folio must be this home's, and locked by the caller.
+    unsafe fn release(&self, folio: &Folio, nowait: bool) -> bool {
+        // SAFETY: By the safety requirements.
+        let count = unsafe { AliasCount::of(folio) };
         if count.is_zero() {
             return true;
         }
@@ -529,16 +557,19 @@ impl Home {
 
     /// Gives up the fragments of a range of a file, if there are no aliases in it.
     fn forget(&self, mapping: *mut bindings::address_space, first: usize, last: usize) {
-        let mut fragments = self.fragments.lock();
-        // SAFETY: The caller has the mapping. While we hold the lock no aliases are added.
-        if unsafe { bindings::page_cache_range_has_alias(mapping, first, last) } {
-            // When all is forgotten, the inode is going.
-            crate::warn_on!(first == 0 && last == usize::MAX);
-            return;
+        let mut from = Some(first);
+        while let Some(first_left) = from {
+            let mut fragments = self.fragments.lock();
+            // SAFETY: The caller has the mapping. While we hold the lock no aliases are added.
+            if unsafe { bindings::page_cache_range_has_alias(mapping, first_left, last) } {
+                // When all is forgotten, the inode is going.
+                crate::warn_on!(first == 0 && last == usize::MAX);
+                return;
+            }
+            let before = fragments.len();
+            from = fragments.forget(mapping as usize, first_left, last, Self::FORGET_AT_ONCE);
+            count_fragments(before, fragments.len());
         }
-        let before = fragments.len();
-        fragments.forget(mapping as usize, first, last);
-        count_fragments(before, fragments.len());
     }
 
     fn set_enabled(&self, enabled: bool) {
@@ -563,15 +594,25 @@ fn count_fragments(before: usize, after: usize) {
 }
 
 /// Takes a folio without aliases out of its home.
-fn remove_dead(folio: &LockedFolio<'_>) {
-    // SAFETY: The folio is locked, in a home, and we have a reference.
+///
+/// # Safety
+///
+/// The folio must be in a home.
+unsafe fn remove_dead(folio: &LockedFolio<'_>) {
+    // SAFETY: The folio is locked, in a home by the safety requirements, and we have a reference.
     unsafe { bindings::filemap_remove_folio(folio.as_ptr()) };
 }
 
 /// Takes note that one of the aliases of a folio is gone.
-fn put_alias(folio: &LockedFolio<'_>) {
-    if AliasCount::of(folio).dec() {
-        remove_dead(folio);
+///
+/// # Safety
+///
+/// The folio must be in a home, and the caller must just have removed an alias to it.
+unsafe fn put_alias(folio: &LockedFolio<'_>) {
+    // SAFETY: By the safety requirements.
+    if unsafe { AliasCount::of(folio) }.dec() {
+        // SAFETY: As above; and it stays there, as it is locked.
+        unsafe { remove_dead(folio) };
     }
 }
 
@@ -620,7 +661,8 @@ unsafe fn drop_alias(
         }
         // SAFETY: By the safety requirements.
         if unsafe { bindings::page_cache_slot_clear_alias(mapping, index, alias) } {
-            put_alias(&locked);
+            // SAFETY: An alias named the folio until now, so it is in a home.
+            unsafe { put_alias(&locked) };
             return Ok(true);
         }
     }
@@ -660,9 +702,11 @@ unsafe fn break_alias(
     };
     // SAFETY: Both folios exist, are locked and of one page; nobody writes to a home's folio, and
     // nobody sees the new one yet.
+    // Where the memory cannot be read, the file reads the device.
     unsafe {
-        if bindings::folio_test_uptodate(home_folio.as_ptr()) {
-            bindings::folio_copy(folio.as_ptr(), home_folio.as_ptr());
+        if bindings::folio_test_uptodate(home_folio.as_ptr())
+            && bindings::folio_mc_copy(folio.as_ptr(), home_folio.as_ptr()) == 0
+        {
             bindings::folio_mark_uptodate(folio.as_ptr());
         }
     }
@@ -670,7 +714,8 @@ unsafe fn break_alias(
     if !unsafe { bindings::page_cache_slot_to_folio(mapping, index, alias, folio.as_ptr()) } {
         return Ok(None);
     }
-    put_alias(&locked);
+    // SAFETY: An alias named the folio until now, so it is in a home.
+    unsafe { put_alias(&locked) };
     own.into_locked();
     Ok(Some(folio))
 }
@@ -862,5 +907,6 @@ unsafe extern "C" fn page_cache_home_release(
 ) -> bool {
     // SAFETY: By the safety requirements.
     let (home, folio) = unsafe { (&*home.cast::<Home>(), Folio::from_raw(folio)) };
-    home.release(folio, nowait)
+    // SAFETY: By the safety requirements.
+    unsafe { home.release(folio, nowait) }
 }
