@@ -158,6 +158,27 @@ TEST_F(lifetime, unlinked_but_open)
 }
 
 /*
+ * A file that nobody has open stays cached, as one with pages of its own does:
+ * the inode shrinker takes no inode with aliases, however few they are.
+ */
+TEST_F(lifetime, closed_files_stay_cached)
+{
+	struct pc_file *one, *two;
+
+	ASSERT_EQ(0, pc_create(&one, &self->fs, "one", PC_PAGE, 7));
+	ASSERT_EQ(0, pc_clone(&two, one, "two"));
+	ASSERT_EQ(0, pc_drop_caches("3"));
+	read_all(_metadata, self);
+	ASSERT_EQ(0, pc_verify(one, PC_READ));
+	pc_shut(one);
+	pc_shut(self->b);
+	pc_shut(self->c);
+	for (int i = 0; i < 3; i++)
+		ASSERT_EQ(0, pc_drop_caches("2"));
+	pc_expect_pages(_metadata, &self->fs.cold, PAGES + 1, 3 * PAGES + 1);
+}
+
+/*
  * Inodes that nobody has open are evicted once their aliases are gone, and
  * their fragments with them; the files are the same afterwards.
  */
