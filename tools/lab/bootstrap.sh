@@ -45,7 +45,7 @@ show_progress() {
 		percent=$((count * 100 / lines))
 		[ "$percent" -lt 100 ] || percent=99
 		left='?:??'
-		if [ "$percent" -gt 0 ]; then
+		if [ "$percent" -ge 5 ]; then
 			left=$(((now - begin) * (100 - percent) / percent))
 			left=$(printf '%d:%02d' $((left / 60)) $((left % 60)))
 		fi

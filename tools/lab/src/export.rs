@@ -138,7 +138,20 @@ fn write(
         files.push(to);
     }
     files.sort();
+    for (file, patch) in files.iter().skip(1).zip(&series.patches) {
+        add_notes(file, &patch.notes)?;
+    }
     Ok(files)
+}
+
+/// Puts the notes of a patch where "git am" does not take them for the message.
+fn add_notes(mail: &Path, notes: &str) -> Result<()> {
+    if notes.is_empty() {
+        return Ok(());
+    }
+    let text = fs::read_to_string(mail)?;
+    let noted = text.replacen("\n---\n", &format!("\n---\n{notes}\n\n"), 1);
+    fs::write(mail, noted).with_context(|| format!("cannot write {}", mail.display()))
 }
 
 /// Words of the kernel that codespell takes for misspelt ones.
@@ -241,13 +254,21 @@ fn every_step(lab: &Lab, tree: &Tree, series: &Series) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{run, TempLab};
+    use crate::testing::{run, TempLab, TINY_PATCH};
 
     /// What is exported applies with "git am" and gives the very same tree.
     #[test]
     fn mails_apply_to_the_pristine_kernel() {
         let temp = TempLab::with_series();
         let git = temp.kernel();
+        let patches = temp.lab.top.join("patches");
+        let noted = TINY_PATCH.replace("---\ndiff", "---\nv2: louder\n\ndiff");
+        fs::write(patches.join("0002-mm-shout.patch"), noted).unwrap();
+        fs::write(
+            patches.join("cover-letter.txt"),
+            format!("{SPDX}\n\nAll of it.\n\nAt length.\n"),
+        )
+        .unwrap();
         let series = Series::read(&temp.lab.top).unwrap();
         let prepared = series.commit(&temp.lab, &git, &Person::neutral()).unwrap();
         let dir = temp.lab.cache.join("mails");
@@ -283,6 +304,14 @@ mod tests {
             cover.contains("At length.") && cover.contains("2 files changed"),
             "{cover}"
         );
+
+        assert!(!cover.contains(SPDX), "{cover}");
+        let mails: Vec<_> = files[1..]
+            .iter()
+            .map(|file| fs::read_to_string(file).unwrap())
+            .collect();
+        assert!(!mails[0].contains("louder"), "{}", mails[0]);
+        assert!(mails[1].contains("\n---\nv2: louder\n\n"), "{}", mails[1]);
 
         let pristine = git.directory();
         let mut line = vec!["git".to_string(), "am".into(), "-q".into()];
