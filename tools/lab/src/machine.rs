@@ -157,6 +157,9 @@ impl Machine {
         let mut line = String::from(
             "root=/dev/vda rootfstype=ext4 rw init=/sbin/lab-init console=ttyS0,115200 panic=-1",
         );
+        // On a busy host an emulated timer can be too late for the kernel's check of
+        // it at boot, which panics.
+        line.push_str(" no_timer_check");
         // In what is thrown away nobody need zero inode tables in the background.
         line.push_str(" rootflags=noinit_itable");
         // What the console does not show, the host does not see: neither "quiet"
