@@ -63,26 +63,27 @@ static struct page_cache_home *home_of(const struct address_space *mapping)
 	return mapping->host->i_private;
 }
 
-static bool home_release_folio(struct folio *folio, gfp_t gfp)
+static bool home_release_folio(struct address_space *mapping,
+			       struct folio *folio, gfp_t gfp)
 {
 	/* A reader has it: it would not be freed, only lost to everybody. */
 	if (folio_ref_count(folio) > 2)
 		return false;
-	return page_cache_home_release(home_of(folio->mapping), folio, false);
+	return page_cache_home_release(home_of(mapping), folio, false);
 }
 
-static void home_invalidate_folio(struct folio *folio, size_t offset,
+static void home_invalidate_folio(struct address_space *mapping,
+				  struct folio *folio, size_t offset,
 				  size_t length)
 {
-	WARN_ON_ONCE(!page_cache_home_release(home_of(folio->mapping), folio,
-					      false));
+	WARN_ON_ONCE(!page_cache_home_release(home_of(mapping), folio, false));
 }
 
 /*
  * A folio that leaves the home has no aliases: who removes it calls
  * ->release_folio() or ->invalidate_folio() first, or found the count zero.
  */
-static void home_free_folio(struct folio *folio)
+static void home_free_folio(struct address_space *mapping, struct folio *folio)
 {
 	WARN_ON_ONCE(folio->private);
 	folio->private = NULL;
@@ -266,7 +267,7 @@ bool page_cache_slot_to_alias(struct address_space *mapping, pgoff_t index,
 			      bool (*may)(void *data), void *data)
 {
 	XA_STATE(xas, &mapping->i_pages, index);
-	void (*free_folio)(struct folio *folio);
+	void (*free_folio)(struct address_space *mapping, struct folio *folio);
 	bool ok;
 
 	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
@@ -307,7 +308,7 @@ bool page_cache_slot_to_alias(struct address_space *mapping, pgoff_t index,
 	count_vm_event(PAGE_CACHE_ATTACH);
 	free_folio = mapping->a_ops->free_folio;
 	if (free_folio)
-		free_folio(folio);
+		free_folio(mapping, folio);
 	folio_put(folio);
 	return true;
 }
