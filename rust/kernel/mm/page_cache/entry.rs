@@ -33,7 +33,6 @@ const PAYLOAD_SHIFT: u32 = bindings::page_cache_entry_layout_PAGE_CACHE_PAYLOAD_
 const SHADOW_BITS: u32 = bindings::page_cache_entry_layout_PAGE_CACHE_SHADOW_BITS;
 const PFN_SHIFT: u32 = bindings::page_cache_entry_layout_PAGE_CACHE_PFN_SHIFT;
 const PFN_BITS: u32 = bindings::page_cache_entry_layout_PAGE_CACHE_PFN_BITS;
-const PFN_FLAGS_MASK: usize = bindings::page_cache_entry_layout_PAGE_CACHE_PFN_FLAGS_MASK as usize;
 const PFN_ALIAS: usize = bindings::page_cache_pfn_flags_PAGE_CACHE_PFN_ALIAS as usize;
 const POINTER_ALIGN: usize = bindings::page_cache_entry_layout_PAGE_CACHE_POINTER_ALIGN as usize;
 
@@ -46,7 +45,10 @@ static_assert!(SHADOW == 0 && PFN == 1 && PROXY == 2 && EXCLUSIVE == 3);
 // A pointer leaves exactly the bits free that the value mark and the kind take.
 static_assert!(POINTER_ALIGN == 1 << PAYLOAD_SHIFT);
 // The flags below the pfn are those of `PfnFlags` and the alias flag, so that none is lost.
-static_assert!(PFN_FLAGS_MASK == PfnFlags::all_bits() | PFN_ALIAS);
+static_assert!(
+    bindings::page_cache_entry_layout_PAGE_CACHE_PFN_FLAGS_MASK as usize
+        == PfnFlags::all_bits() | PFN_ALIAS
+);
 static_assert!(PFN_ALIAS & PfnFlags::all_bits() == 0);
 
 /// What a slot of a file's page cache holds.
@@ -608,7 +610,8 @@ mod tests {
     #[test]
     fn pfn_has_no_alias_flag() {
         assert!(Pfn::new(0, PfnFlags(PFN_ALIAS)).is_none());
-        assert!(Pfn::new(0, PfnFlags(PFN_FLAGS_MASK + 1)).is_none());
+        let too_many = bindings::page_cache_entry_layout_PAGE_CACHE_PFN_FLAGS_MASK as usize + 1;
+        assert!(Pfn::new(0, PfnFlags(too_many)).is_none());
     }
 
     #[test]
