@@ -16,9 +16,9 @@ identifier ops, fn;
 
 @@
 symbol mapping;
-identifier ops.fn, fo;
+identifier ops.fn, fl;
 @@
  void fn(
 +	struct address_space *mapping,
-	struct folio *fo)
+	struct folio *fl)
  { ... }

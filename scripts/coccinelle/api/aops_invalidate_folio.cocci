@@ -11,35 +11,35 @@ virtual patch
 @@
 symbol mapping;
 identifier fn =~ "_invalidate_folio$";
-identifier fo, offset, length;
+identifier fl, offset, length;
 type t;
 @@
  t fn(
 +	struct address_space *mapping,
-	struct folio *fo, size_t offset, size_t length)
+	struct folio *fl, size_t offset, size_t length)
  { ... }
 
 @@
 symbol mapping;
 identifier fn =~ "_invalidate_folio$\|^folio_invalidate$";
-identifier fo, offset, length;
+identifier fl, offset, length;
 @@
  void fn(
 +	struct address_space *mapping,
-	struct folio *fo, size_t offset, size_t length);
+	struct folio *fl, size_t offset, size_t length);
 
 // Who has been told the mapping tells it.
 @@
-identifier fn, m, fo;
+identifier fn, m, fl;
 identifier callee =~
  "^\(block\|netfs\|__ext4.*\)_invalidate_folio$\|^folio_invalidate$";
 expression offset, length;
 @@
- fn(..., struct address_space *m, ..., struct folio *fo, ...)
+ fn(..., struct address_space *m, ..., struct folio *fl, ...)
  {
  <...
--callee(fo, offset, length)
-+callee(m, fo, offset, length)
+-callee(fl, offset, length)
++callee(m, fl, offset, length)
  ...>
  }
 
@@ -47,7 +47,7 @@ expression offset, length;
 @@
 identifier callee =~
  "^\(block\|netfs\|__ext4.*\)_invalidate_folio$\|^folio_invalidate$";
-expression fo, offset, length;
+expression fl, offset, length;
 @@
--callee(fo, offset, length)
-+callee(fo->mapping, fo, offset, length)
+-callee(fl, offset, length)
++callee(fl->mapping, fl, offset, length)

@@ -11,30 +11,30 @@ virtual patch
 typedef bool;
 symbol mapping;
 identifier fn =~ "^\(buffer\|nfs\)_check_dirty_writeback$";
-identifier fo, dirty, writeback;
+identifier fl, dirty, writeback;
 @@
- void fn(struct folio *fo, bool *dirty, bool *writeback)
+ void fn(struct folio *fl, bool *dirty, bool *writeback)
  {
  <...
--struct address_space *mapping = fo->mapping;
+-struct address_space *mapping = fl->mapping;
  ...>
  }
 
 @@
 symbol mapping;
 identifier fn =~ "^\(buffer\|nfs\)_check_dirty_writeback$";
-identifier fo, dirty, writeback;
+identifier fl, dirty, writeback;
 @@
  void fn(
 +	struct address_space *mapping,
-	struct folio *fo, bool *dirty, bool *writeback)
+	struct folio *fl, bool *dirty, bool *writeback)
  { ... }
 
 @@
 symbol mapping;
 identifier fn =~ "^\(buffer\|nfs\)_check_dirty_writeback$";
-identifier fo, dirty, writeback;
+identifier fl, dirty, writeback;
 @@
  void fn(
 +	struct address_space *mapping,
-	struct folio *fo, bool *dirty, bool *writeback);
+	struct folio *fl, bool *dirty, bool *writeback);

@@ -11,11 +11,11 @@ virtual patch
 typedef bool;
 symbol mapping;
 identifier fn =~ "_is_partially_uptodate$";
-identifier fo, from, count;
+identifier fl, from, count;
 @@
  bool fn(
 +	struct address_space *mapping,
-	struct folio *fo, size_t from, size_t count)
+	struct folio *fl, size_t from, size_t count)
  { ... }
 
 @@

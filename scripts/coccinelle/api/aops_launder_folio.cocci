@@ -16,11 +16,11 @@ identifier ops, fn;
 
 @@
 symbol mapping;
-identifier ops.fn, fo;
+identifier ops.fn, fl;
 @@
  int fn(
 +	struct address_space *mapping,
-	struct folio *fo)
+	struct folio *fl)
  { ... }
 
 @@
@@ -34,20 +34,20 @@ identifier ops.fn;
 @@
 identifier ops.fn;
 identifier user, m;
-expression fo;
+expression fl;
 @@
  user(..., struct address_space *m, ...)
  {
  <...
--fn(fo)
-+fn(m, fo)
+-fn(fl)
++fn(m, fl)
  ...>
  }
 
 // Elsewhere the folio is locked, and tells.
 @@
 identifier ops.fn;
-expression fo;
+expression fl;
 @@
--fn(fo)
-+fn(fo->mapping, fo)
+-fn(fl)
++fn(fl->mapping, fl)

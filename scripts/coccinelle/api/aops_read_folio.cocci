@@ -8,39 +8,39 @@
 
 virtual patch
 
-// Where a callback has a variable of that name, the argument replaces it.
+// Where a callback has a variable of that name, the argument is for it.
 @@
 symbol mapping;
 identifier reader =~
  "_read_\(meta_\|data_\)?folio\(_ofs\)?$\|_symlink_filler$";
-identifier f, fo;
+identifier f, fl;
 @@
- int reader(struct file *f, struct folio *fo)
+ int reader(struct file *f, struct folio *fl)
  {
  <...
--struct address_space *mapping = fo->mapping;
+-struct address_space *mapping = fl->mapping;
  ...>
  }
 
 @@
 identifier reader =~
  "_read_\(meta_\|data_\)?folio\(_ofs\)?$\|_symlink_filler$";
-identifier f, fo;
+identifier f, fl;
 @@
  int reader(struct file *f,
 +	    struct address_space *mapping,
-	    struct folio *fo)
+	    struct folio *fl)
  { ... }
 
 @@
 identifier reader =~
  "_read_\(meta_\|data_\)?folio\(_ofs\)?$\|_symlink_filler$";
-identifier f, fo;
+identifier f, fl;
 @@
 (
  int reader(struct file *f,
 +	    struct address_space *mapping,
-	    struct folio *fo);
+	    struct folio *fl);
 |
  int reader(struct file *,
 +	    struct address_space *,
@@ -54,18 +54,18 @@ identifier reader =~
 identifier callee =~ "_read_folio$";
 identifier helper =~
  "^\(mpage_read\|block_read_full\|iomap_bio_read\)_folio$";
-identifier f, m, fo;
+identifier f, m, fl;
 expression how;
 @@
- int reader(struct file *f, struct address_space *m, struct folio *fo)
+ int reader(struct file *f, struct address_space *m, struct folio *fl)
  {
  <...
 (
--callee(f, fo)
-+callee(f, m, fo)
+-callee(f, fl)
++callee(f, m, fl)
 |
--helper(fo, how)
-+helper(m, fo, how)
+-helper(fl, how)
++helper(m, fl, how)
 )
  ...>
  }
@@ -82,12 +82,12 @@ expression how, ctx, private;
 @@
 identifier helper =~
  "^\(mpage_read\|block_read_full\|iomap_bio_read\)_folio$";
-expression f, fo, how;
+expression f, fl, how;
 @@
 (
--btrfs_read_folio(f, fo)
-+btrfs_read_folio(f, fo->mapping, fo)
+-btrfs_read_folio(f, fl)
++btrfs_read_folio(f, fl->mapping, fl)
 |
--helper(fo, how)
-+helper(fo->mapping, fo, how)
+-helper(fl, how)
++helper(fl->mapping, fl, how)
 )

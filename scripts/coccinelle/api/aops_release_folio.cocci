@@ -8,51 +8,51 @@
 
 virtual patch
 
-// Where a callback has a variable of that name, the argument replaces it.
+// Where a callback has a variable of that name, the argument is for it.
 @@
 typedef bool, gfp_t;
 symbol mapping;
 identifier fn =~ "_release_folio$";
-identifier fo, gfp;
+identifier fl, gfp;
 @@
- bool fn(struct folio *fo, gfp_t gfp)
+ bool fn(struct folio *fl, gfp_t gfp)
  {
  <...
--struct address_space *mapping = fo->mapping;
+-struct address_space *mapping = fl->mapping;
  ...>
  }
 
 @@
 symbol mapping;
 identifier fn =~ "_release_folio$";
-identifier fo, gfp;
+identifier fl, gfp;
 @@
  bool fn(
 +	struct address_space *mapping,
-	struct folio *fo, gfp_t gfp)
+	struct folio *fl, gfp_t gfp)
  { ... }
 
 @@
 symbol mapping;
 identifier fn =~ "_release_folio$";
-identifier fo, gfp;
+identifier fl, gfp;
 @@
  bool fn(
 +	struct address_space *mapping,
-	struct folio *fo, gfp_t gfp);
+	struct folio *fl, gfp_t gfp);
 
 // Who has been told the mapping tells it.
 @@
-identifier fn, m, fo;
+identifier fn, m, fl;
 identifier callee =~
  "^\(_*bt.*\|filemap\|metapage\|nfs_fsc.*\|z_erofs.*\)_release_folio$";
 expression gfp;
 @@
- fn(..., struct address_space *m, ..., struct folio *fo, ...)
+ fn(..., struct address_space *m, ..., struct folio *fl, ...)
  {
  <...
--callee(fo, gfp)
-+callee(m, fo, gfp)
+-callee(fl, gfp)
++callee(m, fl, gfp)
  ...>
  }
 
@@ -60,7 +60,7 @@ expression gfp;
 @@
 identifier callee =~
  "^\(_*bt.*\|filemap\|metapage\|nfs_fsc.*\|z_erofs.*\)_release_folio$";
-expression fo, gfp;
+expression fl, gfp;
 @@
--callee(fo, gfp)
-+callee(fo->mapping, fo, gfp)
+-callee(fl, gfp)
++callee(fl->mapping, fl, gfp)

@@ -10,19 +10,19 @@ virtual patch
 @@
 type t;
 identifier fn =~ "_invalidate_folio$";
-identifier m, fo, off, len;
+identifier m, fl, off, len;
 @@
- t fn(struct address_space *m, struct folio *fo, size_t off, size_t len)
+ t fn(struct address_space *m, struct folio *fl, size_t off, size_t len)
  {
  <...
 (
--fo->mapping
+-fl->mapping
 +m
 |
--folio_inode(fo)
+-folio_inode(fl)
 +m->host
 |
--folio_to_inode(fo)
+-folio_to_inode(fl)
 +BTRFS_I(m->host)
 )
  ...>

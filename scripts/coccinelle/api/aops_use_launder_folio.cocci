@@ -10,19 +10,19 @@ virtual patch
 
 @@
 identifier fn =~ "_launder_folio$";
-identifier m, fo;
+identifier m, fl;
 @@
- int fn(struct address_space *m, struct folio *fo)
+ int fn(struct address_space *m, struct folio *fl)
  {
  <...
 (
--fo->mapping
+-fl->mapping
 +m
 |
--folio_inode(fo)
+-folio_inode(fl)
 +m->host
 |
--folio_to_inode(fo)
+-folio_to_inode(fl)
 +BTRFS_I(m->host)
 )
  ...>
@@ -31,12 +31,13 @@ identifier m, fo;
 @@
 typedef bool;
 identifier fn =~ "_is_partially_uptodate$";
-identifier m, fo, from, count;
+identifier m, fl, from, count;
 @@
- bool fn(struct address_space *m, struct folio *fo, size_t from, size_t count)
+ bool fn(struct address_space *m, struct folio *fl, size_t from,
+	 size_t count)
  {
  <...
--fo->mapping
+-fl->mapping
 +m
  ...>
  }

@@ -8,19 +8,19 @@
 virtual patch
 
 @@
-identifier fn, f, m, fo;
+identifier fn, f, m, fl;
 @@
- int fn(struct file *f, struct address_space *m, struct folio *fo)
+ int fn(struct file *f, struct address_space *m, struct folio *fl)
  {
  <...
 (
--fo->mapping
+-fl->mapping
 +m
 |
--folio_inode(fo)
+-folio_inode(fl)
 +m->host
 |
--folio_to_inode(fo)
+-folio_to_inode(fl)
 +BTRFS_I(m->host)
 )
  ...>

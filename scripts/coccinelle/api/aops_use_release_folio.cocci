@@ -10,19 +10,19 @@ virtual patch
 @@
 typedef bool, gfp_t;
 identifier fn =~ "_release_folio$";
-identifier m, fo, gfp;
+identifier m, fl, gfp;
 @@
- bool fn(struct address_space *m, struct folio *fo, gfp_t gfp)
+ bool fn(struct address_space *m, struct folio *fl, gfp_t gfp)
  {
  <...
 (
--fo->mapping
+-fl->mapping
 +m
 |
--folio_inode(fo)
+-folio_inode(fl)
 +m->host
 |
--folio_to_inode(fo)
+-folio_to_inode(fl)
 +BTRFS_I(m->host)
 )
  ...>

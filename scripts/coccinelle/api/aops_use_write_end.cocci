@@ -10,17 +10,17 @@ virtual patch
 
 @@
 typedef loff_t;
-identifier fn, iocb, m, pos, len, copied, fo, fsdata;
+identifier fn, iocb, m, pos, len, copied, fl, fsdata;
 @@
  int fn(const struct kiocb *iocb, struct address_space *m, loff_t pos,
-	unsigned len, unsigned copied, struct folio *fo, void *fsdata)
+	unsigned len, unsigned copied, struct folio *fl, void *fsdata)
  {
  <...
 (
--fo->mapping
+-fl->mapping
 +m
 |
--folio_inode(fo)
+-folio_inode(fl)
 +m->host
 )
  ...>
