@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What homes need from the page cache that only C can give: the inode behind a
- * home, its address_space operations, and the few steps on i_pages by which a
- * slot of a file becomes an alias, is emptied, or gets a folio of its own.
+ * home, and the few steps on i_pages by which a slot of a file becomes an alias,
+ * is emptied, or gets a folio of its own.
  *
  * Each of these steps is one critical section of one i_pages lock and keeps
  * nrpages, the statistics and the memcg charge right; in which order they are
@@ -57,70 +57,6 @@ void page_cache_counts(unsigned long *counts)
 		counts[i] = max(sum, 0L);
 	}
 }
-
-static struct page_cache_home *home_of(const struct address_space *mapping)
-{
-	return mapping->host->i_private;
-}
-
-static bool home_release_folio(struct address_space *mapping,
-			       struct folio *folio, gfp_t gfp)
-{
-	/* A reader has it: it would not be freed, only lost to everybody. */
-	if (folio_ref_count(folio) > 2)
-		return false;
-	return page_cache_home_release(home_of(mapping), folio, false);
-}
-
-static void home_invalidate_folio(struct address_space *mapping,
-				  struct folio *folio, size_t offset,
-				  size_t length)
-{
-	WARN_ON_ONCE(!page_cache_home_release(home_of(mapping), folio, false));
-}
-
-/*
- * A folio that leaves the home has no aliases: who removes it calls
- * ->release_folio() or ->invalidate_folio() first, or found the count zero.
- */
-static void home_free_folio(struct address_space *mapping, struct folio *folio)
-{
-	WARN_ON_ONCE(folio->private);
-	folio->private = NULL;
-	page_cache_count(PAGE_CACHE_NR_HOME, -1);
-}
-
-/*
- * The files lose their aliases and read again; what moves is a folio without
- * users, which the next reader of the block replaces.
- */
-static int home_migrate_folio(struct address_space *mapping, struct folio *dst,
-			      struct folio *src, enum migrate_mode mode)
-{
-	/* Somebody has it: it would not move, only be lost to everybody. */
-	if (folio_ref_count(src) > 2)
-		return -EAGAIN;
-	if (!page_cache_home_release(home_of(mapping), src,
-				     mode == MIGRATE_ASYNC))
-		return -EAGAIN;
-	return migrate_folio(mapping, dst, src, mode);
-}
-
-/* Nobody may write to what several files see. */
-static bool home_dirty_folio(struct address_space *mapping, struct folio *folio)
-{
-	WARN_ON_ONCE(1);
-	return false;
-}
-
-const struct address_space_operations page_cache_home_aops = {
-	.dirty_folio		= home_dirty_folio,
-	.release_folio		= home_release_folio,
-	.invalidate_folio	= home_invalidate_folio,
-	.free_folio		= home_free_folio,
-	.migrate_folio		= home_migrate_folio,
-	.error_remove_folio	= generic_error_remove_folio,
-};
 
 /**
  * page_cache_home_inode - Make the inode whose mapping holds a home's folios.

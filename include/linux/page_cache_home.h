@@ -126,18 +126,6 @@ static inline unsigned long *page_cache_alias_count(struct folio *folio)
 	return (unsigned long *)&folio->private;
 }
 
-/* For a locked folio: where it is. */
-static inline struct address_space *
-page_cache_folio_mapping(const struct folio *folio)
-{
-	return folio->mapping;
-}
-
-static inline pgoff_t page_cache_folio_index(const struct folio *folio)
-{
-	return folio->index;
-}
-
 /* Make a file's locked folio that of a home. */
 static inline void page_cache_set_home(struct folio *folio,
 				       struct address_space *home,
@@ -157,9 +145,8 @@ static inline void page_cache_move_readahead(struct folio *from,
 
 #ifdef CONFIG_PAGE_CACHE_SHARE
 
-extern const struct address_space_operations page_cache_home_aops;
-
 /* rust/kernel/mm/page_cache/home.rs */
+extern const struct address_space_operations page_cache_home_aops;
 struct page_cache_home *page_cache_home_create(struct block_device *bdev);
 void page_cache_home_destroy(struct page_cache_home *home);
 void page_cache_home_free(struct page_cache_home *home);
@@ -178,8 +165,6 @@ struct folio *page_cache_home_break(struct address_space *mapping,
 void page_cache_home_forget(struct page_cache_home *home,
 			    struct address_space *mapping,
 			    pgoff_t first, pgoff_t last);
-bool page_cache_home_release(struct page_cache_home *home, struct folio *folio,
-			     bool nowait);
 
 /* mm/page_cache_home.c */
 struct inode *page_cache_home_inode(void);

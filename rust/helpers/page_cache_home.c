@@ -5,16 +5,6 @@
 
 #ifdef CONFIG_PAGE_CACHE_SHARE
 
-__rust_helper bool rust_helper_folio_test_uptodate(const struct folio *folio)
-{
-	return folio_test_uptodate(folio);
-}
-
-__rust_helper void rust_helper_folio_mark_uptodate(struct folio *folio)
-{
-	folio_mark_uptodate(folio);
-}
-
 __rust_helper bool rust_helper_folio_test_dropbehind(const struct folio *folio)
 {
 	return folio_test_dropbehind(folio);
@@ -29,18 +19,6 @@ __rust_helper unsigned long *
 rust_helper_page_cache_alias_count(struct folio *folio)
 {
 	return page_cache_alias_count(folio);
-}
-
-__rust_helper struct address_space *
-rust_helper_page_cache_folio_mapping(const struct folio *folio)
-{
-	return page_cache_folio_mapping(folio);
-}
-
-__rust_helper pgoff_t
-rust_helper_page_cache_folio_index(const struct folio *folio)
-{
-	return page_cache_folio_index(folio);
 }
 
 __rust_helper void rust_helper_page_cache_set_home(struct folio *folio,

@@ -14,6 +14,10 @@
 //! - [`Folio`] is a folio that somebody holds a reference to, and [`ARef<Folio>`] is such a
 //!   reference.
 //! - [`LockedFolio`] is a folio that is locked until the value is dropped.
+//! - [`Locked`] is a folio that somebody else has locked, and lends.
+//!
+//! [`Mapping`] is the page cache of one file, and [`AddressSpaceOperations`] is how the data gets
+//! into it and out of it; what a folio is on that way has types of its own in [`io`].
 //!
 //! Nothing in here is for shmem, which keeps swap entries in its slots.
 //!
@@ -24,6 +28,13 @@
 pub mod entry;
 pub use entry::Entry;
 
+pub mod fs;
+pub use fs::{
+    CacheFs,
+    CachedFile,
+    CachedInode, //
+};
+
 #[cfg(CONFIG_PAGE_CACHE_SHARE)]
 mod fragment;
 
@@ -33,5 +44,25 @@ mod home;
 pub mod folio;
 pub use folio::{
     Folio,
+    Locked,
     LockedFolio, //
 };
+
+pub mod io;
+pub use io::{
+    DirtyFolio,
+    FinishedWrite,
+    FreedFolio,
+    ReadFolio,
+    Readahead,
+    WriteFolio,
+    WriteRequest,
+    Writeback,
+    WritebackControl, //
+};
+
+pub mod mapping;
+pub use mapping::Mapping;
+
+pub mod ops;
+pub use ops::AddressSpaceOperations;

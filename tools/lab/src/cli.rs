@@ -53,6 +53,10 @@ const TEST_STATUS: &str = "\
 Exit status: 0 no test failed; 1 a test failed; \
 2 wrong arguments, or something that the lab needs is missing.";
 
+const COCCI_STATUS: &str = "\
+Exit status: 0 all patches are what is made; 1 one is not; \
+2 wrong arguments, or something that the lab needs is missing.";
+
 fn guest_and(status: &str) -> String {
     format!("{GUEST}\n\n{status}")
 }
@@ -114,6 +118,10 @@ pub enum Command {
     /// else Debian's linux-source-7.3. Only the variant that is asked for is
     /// built, with ccache; one that any checkout on this machine has built from
     /// the same source, series and configuration is not built again.
+    ///
+    /// With --all-users nothing is kept to boot: prints which of the touched files
+    /// cannot be compiled and why, how many there are, and how many warnings, before
+    /// and after. Exit status 1: a file was left out, or there is a new warning.
     Build(BuildArgs),
 
     /// Boots and runs a script in the guest, as root, with its own output and
@@ -135,6 +143,23 @@ pub enum Command {
     /// 0000-cover-letter.patch, then 0001-....patch and on, one for each commit;
     /// a new file is in the commit that needs it.
     Export(ExportArgs),
+
+    /// Checks the patches that a semantic patch makes, or runs one in another tree
+    ///
+    /// For each patch that has "cocci" in patches/series.toml: the semantic patch
+    /// is run by Coccinelle (of the build root) on the tree before that patch, on
+    /// the C files with a word of its line "// Files:", one by one, with what its
+    /// line "// Options:" says; what comes out must be what the patch makes, but
+    /// for the files under "by_hand", and the patch's message must quote the rules.
+    /// Prints a line for each patch, and what differs. A NAME is that of a semantic
+    /// patch (the file's, without .cocci), or a part of a patch's file name;
+    /// without one, all are checked.
+    ///
+    /// With --onto, one semantic patch is run in another kernel's tree, to bring
+    /// the series there: prints which files it changed, and which the patch has
+    /// changed by hand. Nothing is committed.
+    #[command(after_help = COCCI_STATUS)]
+    Cocci(CocciArgs),
 
     /// Prepares a kernel tree for editing, with the series as commits, and
     /// prints its path; "refresh" takes the edits back
@@ -297,6 +322,11 @@ pub struct BuildArgs {
     /// Build the guest's image and the selftests too
     #[arg(long)]
     pub all: bool,
+    /// Instead, with every file system, and see that all C files that the patches
+    /// with a semantic patch touch are compiled and linked, and that W=1 and
+    /// sparse find nothing in them that they do not find without the series
+    #[arg(long, conflicts_with_all = ["variant", "all"])]
+    pub all_users: bool,
 }
 
 /// Arguments of `exec`.
@@ -346,6 +376,17 @@ pub struct ExportArgs {
     /// Show what checkpatch.pl --strict says about each
     #[arg(long)]
     pub checkpatch: bool,
+}
+
+/// Arguments of `cocci`.
+#[derive(Args)]
+pub struct CocciArgs {
+    /// Semantic patches, or parts of patches' file names
+    pub names: Vec<String>,
+    /// Run the semantic patch NAME (exactly one) in this kernel tree, which must be
+    /// a git work tree without changes
+    #[arg(long, value_name = "DIR", requires = "names")]
+    pub onto: Option<PathBuf>,
 }
 
 /// Arguments of `tree`.
@@ -410,6 +451,8 @@ mod tests {
             &["lab", "run", "-k", "0"],
             &["lab", "run", "--variant", "base"],
             &["lab", "test", "--variant", "base"],
+            &["lab", "cocci", "--onto", "/linux"],
+            &["lab", "build", "--all-users", "--variant", "debug"],
             &["lab", "dance"],
             &["lab"],
         ] {
@@ -421,7 +464,7 @@ mod tests {
     #[test]
     fn help_is_complete() {
         let mut cli = Cli::command();
-        let wanted: [(&str, &[&str]); 7] = [
+        let wanted: [(&str, &[&str]); 8] = [
             (
                 "run",
                 &[
@@ -434,7 +477,10 @@ mod tests {
                 ],
             ),
             ("test", &["\"N passed, N failed\"", "--seed", "Exit status"]),
-            ("build", &["LINUX_TARBALL", "debug", "ccache"]),
+            (
+                "build",
+                &["LINUX_TARBALL", "debug", "ccache", "--all-users", "sparse"],
+            ),
             (
                 "exec",
                 &[
@@ -452,6 +498,16 @@ mod tests {
             ),
             ("shell", &["Ctrl-]", "Exit status"]),
             ("export", &["git am", "0000-cover-letter.patch"]),
+            (
+                "cocci",
+                &[
+                    "// Files:",
+                    "// Options:",
+                    "by_hand",
+                    "--onto",
+                    "Exit status",
+                ],
+            ),
             ("refresh", &["--into", "not committed"]),
         ];
         for (name, words) in wanted {

@@ -23,6 +23,10 @@ use crate::ui::{self, Step};
 const LINES: u64 = 2506;
 /// Of the things of a kind that are kept; beyond, the longest unused go.
 const KEPT: usize = 12;
+/// Arguments of each `make`.
+pub const MAKE: [&str; 3] = ["LLVM=1", "CC=ccache clang", "LOCALVERSION="];
+/// The module that the selftests load.
+pub const SAMPLE: &str = "rust_page_cache.ko";
 /// Changes below these do not change the kernel itself.
 const NOT_BUILT: [&str; 4] = [
     "Documentation/",
@@ -150,7 +154,7 @@ fn remembered(git: &Git, memo: &Path) -> Option<Prepared> {
 
 impl Tree {
     /// A name for the part of the tree that goes into a kernel.
-    fn kernel_content(&self, lab: &Lab, wanted: Wanted) -> Result<Vec<u8>> {
+    pub fn kernel_content(&self, lab: &Lab, wanted: Wanted) -> Result<Vec<u8>> {
         if wanted.variant == Variant::Base {
             return Ok(b"unpatched".to_vec());
         }
@@ -174,17 +178,20 @@ impl Tree {
     }
 }
 
-/// The kernel, from the cache or built.
-pub fn prepare(lab: &Lab, tree: &Tree, wanted: Wanted) -> Result<Kernel> {
-    let asked = wanted.asked(lab)?;
-    let name = key([
+/// What tells a kernel from others: all that goes into it.
+pub fn name(lab: &Lab, tree: &Tree, wanted: Wanted) -> Result<String> {
+    Ok(key([
         tree.source.id.as_bytes(),
         &tree.kernel_content(lab, wanted)?,
-        asked.text().as_bytes(),
+        wanted.asked(lab)?.text().as_bytes(),
         lab.root_id().as_bytes(),
         wanted.name().as_bytes(),
-    ]);
-    let dir = lab.cache.join("kernels").join(&name);
+    ]))
+}
+
+/// The kernel, from the cache or built.
+pub fn prepare(lab: &Lab, tree: &Tree, wanted: Wanted) -> Result<Kernel> {
+    let dir = lab.cache.join("kernels").join(name(lab, tree, wanted)?);
     let kernel = Kernel {
         image: dir.join("bzImage"),
         dir,
@@ -192,32 +199,48 @@ pub fn prepare(lab: &Lab, tree: &Tree, wanted: Wanted) -> Result<Kernel> {
     if !kernel.image.is_file() {
         let _lock = lab.lock("kernel")?;
         if !kernel.image.is_file() {
-            let commit = match wanted.variant {
-                Variant::Base => None,
-                _ => Some(tree.prepared.tip()),
-            };
-            let work = checkout(lab, &tree.source, commit)?;
-            let build = Build {
-                lab,
-                work: &work,
-                objects: lab.cache.join("obj").join(format!(
-                    "{}-{}",
-                    tree.source.id,
-                    wanted.name()
-                )),
-                what: format!(
-                    "the {} kernel, Linux {}",
-                    wanted.name(),
-                    tree.source.version
-                ),
-            };
-            build.configure(&asked, |_| false)?;
-            build.make()?;
-            build.keep(&kernel.dir)?;
+            with_objects(lab, tree, wanted, |build| build.keep(&kernel.dir))?;
         }
     }
     keep_recent(lab, "kernels", &kernel.dir);
     Ok(kernel)
+}
+
+/// Builds the kernel, or what has changed of it, and does something with its
+/// objects.  The caller has the lock "kernel".
+pub fn with_objects<R>(
+    lab: &Lab,
+    tree: &Tree,
+    wanted: Wanted,
+    then: impl FnOnce(&Build) -> Result<R>,
+) -> Result<R> {
+    let asked = wanted.asked(lab)?;
+    let commit = match wanted.variant {
+        Variant::Base => None,
+        _ => Some(tree.prepared.tip()),
+    };
+    let work = checkout(lab, &tree.source, commit)?;
+    let build = Build {
+        lab,
+        work: &work,
+        objects: lab
+            .cache
+            .join("obj")
+            .join(format!("{}-{}", tree.source.id, wanted.name())),
+        what: format!(
+            "the {} kernel, Linux {}",
+            wanted.name(),
+            tree.source.version
+        ),
+    };
+    build.configure(&asked, |_| false)?;
+    let _ = fs::remove_file(build.sample());
+    build.make()?;
+    if asked.asks_for("CONFIG_SAMPLE_RUST_PAGE_CACHE") {
+        let target = format!("samples/rust/{SAMPLE}");
+        build.make_targets(&[&target], "-sample", 10)?;
+    }
+    then(&build)
 }
 
 /// Brings a commit into the work tree for it; only what differs is written, so
@@ -273,23 +296,30 @@ pub struct Build<'a> {
 impl Build<'_> {
     /// `make` with the lab's fixed arguments and environment.
     pub fn command(&self, targets: &[&str]) -> Result<Inside<'_>> {
-        fs::create_dir_all(&self.objects)?;
         let jobs = std::thread::available_parallelism().map_or(2, |n| n.get());
-        Ok(
-            Inside::new(self.lab, ["make", "-C", "/src", "O=/obj", "LLVM=1"])
-                .args(["CC=ccache clang", "LOCALVERSION="])
-                .args([format!("-j{jobs}")])
-                .args(targets.iter().copied())
-                .bind(self.work, "/src")
-                .bind(&self.objects, "/obj")
-                .directory("/obj")
-                .env("CCACHE_DIR", "/lab/cache/ccache")
-                .env("CCACHE_MAXSIZE", "10G")
-                .env("KBUILD_BUILD_TIMESTAMP", "2026-01-01 00:00:00 UTC")
-                .env("KBUILD_BUILD_USER", "lab")
-                .env("KBUILD_BUILD_HOST", "lab")
-                .env("KCONFIG_ALLCONFIG", "/obj/lab.config"),
-        )
+        Ok(self
+            .inside(["make", "-C", "/src", "O=/obj"])?
+            .args(MAKE)
+            .args([format!("-j{jobs}")])
+            .args(targets.iter().copied()))
+    }
+
+    /// Any command, where `make` would run.
+    pub fn inside<S: Into<String>>(
+        &self,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Result<Inside<'_>> {
+        fs::create_dir_all(&self.objects)?;
+        Ok(Inside::new(self.lab, arguments)
+            .bind(self.work, "/src")
+            .bind(&self.objects, "/obj")
+            .directory("/obj")
+            .env("CCACHE_DIR", "/lab/cache/ccache")
+            .env("CCACHE_MAXSIZE", "10G")
+            .env("KBUILD_BUILD_TIMESTAMP", "2026-01-01 00:00:00 UTC")
+            .env("KBUILD_BUILD_USER", "lab")
+            .env("KBUILD_BUILD_HOST", "lab")
+            .env("KCONFIG_ALLCONFIG", "/obj/lab.config"))
     }
 
     fn log(&self) -> PathBuf {
@@ -329,14 +359,20 @@ impl Build<'_> {
 
     /// Builds the kernel.
     pub fn make(&self) -> Result<()> {
+        self.make_targets(&["bzImage"], "", LINES)
+    }
+
+    /// Builds `targets`.  How long that takes is remembered for all builds of one
+    /// `kind`; when nothing is yet, it is taken to be so many lines of make's.
+    pub fn make_targets(&self, targets: &[&str], kind: &str, lines: u64) -> Result<()> {
         self.lab.need_space(4000, "the kernel's objects")?;
-        let whole = self.lab.cache.join("obj/lines");
-        let change = self.lab.cache.join("obj/change-seconds");
+        let whole = self.lab.cache.join(format!("obj/lines{kind}"));
+        let change = self.lab.cache.join(format!("obj/change-seconds{kind}"));
         let from_nothing = !self.objects.join("vmlinux.o").exists();
         let lines = fs::read_to_string(&whole)
             .ok()
             .and_then(|text| text.trim().parse().ok())
-            .unwrap_or(LINES);
+            .unwrap_or(lines);
         let what = format!("building {}", self.what);
         let mut step = match from_nothing {
             true => Step::new(what, Some(lines)),
@@ -345,7 +381,7 @@ impl Build<'_> {
             false => Step::lasting(what, last_change(&change)),
         };
         let begun = self.log();
-        if let Err(error) = self.command(&["bzImage"])?.run_logged(&mut step, &begun) {
+        if let Err(error) = self.command(targets)?.run_logged(&mut step, &begun) {
             let text = fs::read(&begun).unwrap_or_default();
             match first_error(&String::from_utf8_lossy(&text)) {
                 Some(errors) => bail!(
@@ -364,6 +400,11 @@ impl Build<'_> {
         Ok(())
     }
 
+    /// The module that the selftests load, if the configuration has it.
+    fn sample(&self) -> PathBuf {
+        self.objects.join("samples/rust").join(SAMPLE)
+    }
+
     /// Puts what is worth keeping into `dir`, whole or not at all.
     fn keep(&self, dir: &Path) -> Result<()> {
         let scratch = self.lab.scratch()?;
@@ -375,6 +416,9 @@ impl Build<'_> {
         ] {
             fs::copy(self.objects.join(from), scratch.path().join(to))
                 .with_context(|| format!("the build of {} left no {from}", self.what))?;
+        }
+        if self.sample().exists() {
+            fs::copy(self.sample(), scratch.path().join(SAMPLE))?;
         }
         let _ = fs::remove_file(scratch.path().join(".held"));
         fs::create_dir_all(dir.parent().context("kernels has a parent")?)?;

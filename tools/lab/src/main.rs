@@ -4,8 +4,10 @@
 //! guest, its first process.  `./lab --help` says what it does; each module's
 //! first paragraph says what lives there.
 
+mod allusers;
 mod chroot;
 mod cli;
+mod cocci;
 mod console;
 mod endtoend;
 mod exec;
@@ -25,6 +27,7 @@ mod refresh;
 mod run;
 mod runner;
 mod selftests;
+mod semantic;
 mod series;
 mod signals;
 mod size;
@@ -32,6 +35,7 @@ mod source;
 #[cfg(test)]
 mod testing;
 
+mod types;
 mod ui;
 
 use anyhow::Result;
@@ -70,6 +74,9 @@ fn run(command: Command) -> Result<i32> {
         Command::Shell(args) => exec::shell(&lab, &args),
         Command::Build(args) => {
             let tree = kernel::tree(&lab)?;
+            if args.all_users {
+                return allusers::check(&lab, &tree, !args.no_rust);
+            }
             let wanted = kernel::Wanted {
                 variant: args.variant,
                 rust: !args.no_rust,
@@ -85,6 +92,7 @@ fn run(command: Command) -> Result<i32> {
         Command::Export(args) => export::export(&lab, &args),
         Command::Tree(args) => refresh::tree(&lab, &args),
         Command::Refresh(args) => refresh::refresh(&lab, &args),
+        Command::Cocci(args) => cocci::cocci(&lab, &args),
         Command::Test(args) => runner::test(&lab, &args),
         Command::Enter { .. }
         | Command::Guest

@@ -22,10 +22,11 @@ use crate::lab::Lab;
 use crate::machine::{Boot, Ending, Machine, Outcome};
 use crate::selftests::{self, Selftests, TORTURE};
 use crate::size::Size;
+use crate::types;
 use crate::ui::{self, Step};
 
 /// The groups, in the order in which they are run: the quick ones first.
-const GROUPS: [&str; 5] = ["host", "lab", "kunit", "selftests", "torture"];
+const GROUPS: [&str; 6] = ["host", "lab", "types", "kunit", "selftests", "torture"];
 /// Boots that a suite may take: a guest that a test brought down ends, the
 /// tests after it get another.
 const MOST_BOOTS: usize = 20;
@@ -247,6 +248,7 @@ pub fn test(lab: &Lab, args: &TestArgs) -> Result<i32> {
         };
         match group {
             "lab" => endtoend::run(lab, args, &selection, &mut tally)?,
+            "types" => types(guest, &selection, &mut tally)?,
             "kunit" => kunit(guest, &selection, &mut tally)?,
             "selftests" => programs(guest, &selection, &mut tally)?,
             _ => torture(guest, args, &selection, &mut tally)?,
@@ -405,6 +407,27 @@ fn kunit(guest: &Guest, selection: &Selection, tally: &mut Tally) -> Result<()> 
     Ok(())
 }
 
+/// What the types of the Rust code forbid, asked of the compiler.
+fn types(guest: &Guest, selection: &Selection, tally: &mut Tally) -> Result<()> {
+    let text = match types::results(guest.lab, &guest.tree) {
+        Ok(text) => text,
+        Err(error) => {
+            tally.add("types", "build", &Verdict::Fail(format!("{error:#}")));
+            return Ok(());
+        }
+    };
+    let cases = ktap::parse(&text);
+    for case in &cases {
+        if selection.wants("types", &case.name) {
+            tally.add("types", &case.name, &case.verdict);
+        }
+    }
+    if cases.is_empty() {
+        tally.add("types", "results", &Verdict::Fail(text));
+    }
+    Ok(())
+}
+
 /// What was wrong with a boot; a job's own status is not.
 fn trouble(outcome: &Outcome) -> Option<String> {
     let log = outcome.log.display();
@@ -502,15 +525,23 @@ fn boot_programs(
         limit.to_string(),
     ];
     arguments.extend(programs.iter().cloned());
-    let job = Job {
-        arguments,
-        environment: environment(guest.variant),
-        ..Job::default()
-    };
-    let files = vec![
+    let mut files = vec![
         (guest.lab.own("guest/suite.sh"), "suite.sh".into()),
         (built.dir.clone(), "selftests".into()),
     ];
+    let mut environment = environment(guest.variant);
+    // With a kernel of somebody else's there is none, and tests of it are skipped.
+    let sample = guest.bootable.kernel.with_file_name(kernel::SAMPLE);
+    if sample.is_file() {
+        files.push((sample, kernel::SAMPLE.into()));
+        let there = format!("/lab/in/{}", kernel::SAMPLE);
+        environment.push(("RUST_PAGE_CACHE_KO".into(), there));
+    }
+    let job = Job {
+        arguments,
+        environment,
+        ..Job::default()
+    };
     let (outcome, text) = guest.boot(&machine, job, files, show)?;
     let ran = split_programs(&text);
     let begun: BTreeSet<&str> = ran.iter().map(|run| run.program.as_str()).collect();

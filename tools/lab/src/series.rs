@@ -52,6 +52,11 @@ pub struct Listed {
     /// The new files that it brings, by their path in the kernel.
     #[serde(default)]
     pub new: Vec<String>,
+    /// The semantic patch that makes it, by its path in the kernel.
+    pub cocci: Option<String>,
+    /// The files in which more than the semantic patch was done, or other things.
+    #[serde(default)]
+    pub by_hand: Vec<String>,
 }
 
 /// The series as it is in a checkout.
@@ -76,6 +81,14 @@ impl Prepared {
     /// The commit with the whole series.
     pub fn tip(&self) -> &str {
         self.commits.last().unwrap_or(&self.base)
+    }
+
+    /// The commit that the patch at this place of the series goes on.
+    pub fn before(&self, at: usize) -> &str {
+        match at.checked_sub(1) {
+            Some(before) => &self.commits[before],
+            None => &self.base,
+        }
     }
 }
 
@@ -114,6 +127,7 @@ impl Series {
             patches,
         };
         series.check_new()?;
+        check_cocci(&series.index.patches)?;
         Ok(series)
     }
 
@@ -245,6 +259,44 @@ impl Series {
     }
 }
 
+/// A semantic patch is a file of the series, there at the latest with what it
+/// makes; and only what one makes can have been done by hand instead.
+fn check_cocci(patches: &[Listed]) -> Result<()> {
+    let mut known: BTreeSet<&str> = BTreeSet::new();
+    for listed in patches {
+        known.extend(listed.new.iter().map(String::as_str));
+        let file = &listed.file;
+        let Some(cocci) = &listed.cocci else {
+            if !listed.by_hand.is_empty() {
+                bail!("patches/series.toml: {file} has 'by_hand' without 'cocci'");
+            }
+            continue;
+        };
+        if !cocci.ends_with(".cocci") {
+            bail!("patches/series.toml: 'cocci' of {file}: {cocci} is not called *.cocci");
+        }
+        if !known.contains(cocci.as_str()) {
+            bail!(
+                "patches/series.toml: 'cocci' of {file}: neither this patch nor one before it \
+                 brings {cocci} (under 'new')"
+            );
+        }
+        let mut seen = BTreeSet::new();
+        for path in &listed.by_hand {
+            if !seen.insert(path) {
+                bail!("patches/series.toml: {file} has {path} twice under 'by_hand'");
+            }
+            if listed.new.contains(path) {
+                bail!(
+                    "patches/series.toml: {file} has {path} under 'by_hand', but it is new: no \
+                     semantic patch makes new files"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Says which file and hunk it was that git could not apply.
 fn explain(errors: &str, diff: &str) -> String {
     let mut said = vec![];
@@ -361,6 +413,45 @@ mod tests {
         fs::write(&index, format!("{text}new = [\"include/new.h\"]\n")).unwrap();
         let error = Series::read(&temp.lab.top).err().unwrap().to_string();
         assert!(error.contains("include/new.h"), "{error}");
+    }
+
+    /// What is said about semantic patches is checked, and what is wrong named.
+    #[test]
+    fn semantic_patches_are_checked() {
+        let check = |second: &str| {
+            let text = format!(
+                "title = \"t\"\ncover = \"c\"\n[[patch]]\nfile = \"1.patch\"\n\
+                 new = [\"s/a.cocci\", \"a.h\"]\ncocci = \"s/a.cocci\"\n\
+                 by_hand = [\"mm/a.c\"]\n[[patch]]\nfile = \"2.patch\"\n{second}\
+                 [[patch]]\nfile = \"3.patch\"\nnew = [\"s/c.cocci\"]\n"
+            );
+            let index: Index = toml_edit::de::from_str(&text).unwrap();
+            check_cocci(&index.patches).map_err(|error| error.to_string())
+        };
+        assert_eq!(check(""), Ok(()));
+        assert_eq!(
+            check("cocci = \"s/a.cocci\"\nby_hand = [\"a.h\"]\n"),
+            Ok(())
+        );
+        for (second, what) in [
+            ("by_hand = [\"mm/a.c\"]\n", "without 'cocci'"),
+            ("cocci = \"a.h\"\n", "not called *.cocci"),
+            (
+                "cocci = \"s/c.cocci\"\n",
+                "nor one before it brings s/c.cocci",
+            ),
+            (
+                "cocci = \"s/a.cocci\"\nby_hand = [\"b\", \"b\"]\n",
+                "b twice",
+            ),
+            (
+                "cocci = \"s/a.cocci\"\nnew = [\"b\"]\nby_hand = [\"b\"]\n",
+                "it is new",
+            ),
+        ] {
+            let error = check(second).unwrap_err();
+            assert!(error.contains(what) && error.contains("2.patch"), "{error}");
+        }
     }
 
     /// A new file that the kernel has already is an edit, not a new file.

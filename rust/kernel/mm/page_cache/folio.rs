@@ -2,6 +2,9 @@
 
 //! Folios that are referenced, and folios that are locked.
 //!
+//! A folio is locked for some time, and somebody is to unlock it. Who has a [`LockedFolio`] is that
+//! somebody. Who has a `&`[`Locked`] is not: the folio stays locked for as long as it is lent.
+//!
 //! C header: [`include/linux/pagemap.h`](srctree/include/linux/pagemap.h)
 
 use crate::{
@@ -11,8 +14,16 @@ use crate::{
     },
     bindings,
     error::{
+        code::{
+            EINVAL,
+            ENODATA, //
+        },
         to_result,
         Result, //
+    },
+    page::{
+        PAGE_SHIFT,
+        PAGE_SIZE, //
     },
     sync::aref::{
         ARef,
@@ -144,6 +155,40 @@ impl Folio {
         1 << self.order()
     }
 
+    /// Returns how many references there are to the folio, at this moment.
+    ///
+    /// One for each page is the page cache's, and one that of whoever has this.
+    #[inline]
+    pub fn ref_count(&self) -> usize {
+        // SAFETY: The folio exists by the type invariants.
+        // CAST: It is not negative, as there are references.
+        unsafe { bindings::folio_ref_count(self.as_ptr()) as usize }
+    }
+
+    /// Whether the data in the folio is that of the file.
+    ///
+    /// Once it is, it stays so for as long as the folio is in the page cache.
+    #[inline]
+    pub fn is_uptodate(&self) -> bool {
+        // SAFETY: The folio exists by the type invariants.
+        unsafe { bindings::folio_test_uptodate(self.as_ptr()) }
+    }
+
+    /// Whether the folio has to be written back. It may be another way at once.
+    #[inline]
+    pub fn is_dirty(&self) -> bool {
+        // SAFETY: The folio exists by the type invariants.
+        unsafe { bindings::folio_test_dirty(self.as_ptr()) }
+    }
+
+    /// Whether the folio is being written back. Unless the caller has locked it, it may be another
+    /// way at once; if it has, it only can become `false`.
+    #[inline]
+    pub fn is_writeback(&self) -> bool {
+        // SAFETY: The folio exists by the type invariants.
+        unsafe { bindings::folio_test_writeback(self.as_ptr()) }
+    }
+
     /// Locks the folio, unless it is locked.
     ///
     /// # Examples
@@ -193,6 +238,97 @@ impl Folio {
     }
 }
 
+/// A folio that is locked for as long as it is lent.
+///
+/// Whoever has a reference to this may do what needs the lock, but not unlock the folio: that is
+/// for whoever lends it.
+///
+/// # Invariants
+///
+/// - The folio is locked for as long as there is a Rust reference to this.
+/// - The index is that of its place in the file, or was, if it has left that.
+#[repr(transparent)]
+pub struct Locked(Folio);
+
+impl Locked {
+    /// Lends a folio that is locked.
+    ///
+    /// # Safety
+    ///
+    /// For all of `'a`, `ptr` must point to a folio whose reference count is not zero, and it must
+    /// be locked.
+    #[inline]
+    pub unsafe fn from_raw<'a>(ptr: *const bindings::folio) -> &'a Self {
+        // INVARIANT: These are the safety requirements; the index changes with the lock held only.
+        //
+        // SAFETY: The types are transparent, and by the safety requirements the folio stays.
+        unsafe { &*ptr.cast() }
+    }
+
+    /// Returns where the folio is in its file, in pages.
+    #[inline]
+    pub fn index(&self) -> usize {
+        // SAFETY: The folio exists and is locked by the type invariants.
+        unsafe { bindings::page_cache_folio_index(self.as_ptr()) }
+    }
+
+    /// Returns where the folio is in its file, in bytes.
+    #[inline]
+    pub fn pos(&self) -> u64 {
+        // CAST: This is for 64-bit kernels.
+        (self.index() as u64) << PAGE_SHIFT
+    }
+
+    /// Returns the size of the folio, in bytes.
+    #[inline]
+    pub fn size(&self) -> usize {
+        self.nr_pages() * PAGE_SIZE
+    }
+
+    /// Copies what is in the folio from the byte `offset` on.
+    ///
+    /// Who has mapped the folio may be writing to it meanwhile. Does not sleep.
+    ///
+    /// # Errors
+    ///
+    /// - [`EINVAL`] if the folio ends before `to` is filled.
+    /// - [`ENODATA`] if the folio is not up to date: there may be anything in it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kernel::mm::page_cache::Folio;
+    ///
+    /// let folio = Folio::alloc(GFP_KERNEL, 0)?;
+    /// let mut bytes = [0; 8];
+    /// assert_eq!(folio.lock().copy_to_slice(0, &mut bytes), Err(ENODATA));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn copy_to_slice(&self, offset: usize, to: &mut [u8]) -> Result {
+        if offset > self.size() || to.len() > self.size() - offset {
+            return Err(EINVAL);
+        }
+        if !self.is_uptodate() {
+            return Err(ENODATA);
+        }
+        // SAFETY: The folio exists and has that many bytes, as was just checked; its size stays
+        // as it is locked. The slice is ours.
+        unsafe {
+            bindings::memcpy_from_folio(to.as_mut_ptr(), self.as_ptr(), offset, to.len());
+        }
+        Ok(())
+    }
+}
+
+impl Deref for Locked {
+    type Target = Folio;
+
+    #[inline]
+    fn deref(&self) -> &Folio {
+        &self.0
+    }
+}
+
 /// A folio that is locked until this is dropped.
 ///
 /// The lock is a bit of the folio and belongs to nobody in particular. Whoever is handed this may
@@ -226,11 +362,12 @@ impl<'a> LockedFolio<'a> {
 }
 
 impl Deref for LockedFolio<'_> {
-    type Target = Folio;
+    type Target = Locked;
 
     #[inline]
-    fn deref(&self) -> &Folio {
-        self.folio
+    fn deref(&self) -> &Locked {
+        // SAFETY: By the type invariants the folio is locked, and is so until this is dropped.
+        unsafe { Locked::from_raw(self.folio.as_ptr()) }
     }
 }
 

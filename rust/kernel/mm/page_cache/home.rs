@@ -56,16 +56,29 @@ use super::{
         Run,
         Spare, //
     },
+    io::{
+        MigrateMode,
+        Migrated,
+        Migration, //
+    },
+    ops::Vtable,
+    AddressSpaceOperations,
     Entry,
     Folio,
-    LockedFolio, //
+    FreedFolio,
+    Locked,
+    LockedFolio,
+    Mapping, //
 };
 use crate::{
-    alloc::flags::{
-        GFP_KERNEL,
-        GFP_KERNEL_ACCOUNT,
-        __GFP_NORETRY,
-        __GFP_NOWARN, //
+    alloc::{
+        flags::{
+            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
+            __GFP_NORETRY,
+            __GFP_NOWARN, //
+        },
+        Flags, //
     },
     bindings,
     error::to_result,
@@ -88,9 +101,12 @@ use crate::{
     },
     types::Opaque, //
 };
-use core::ptr::{
-    self,
-    NonNull, //
+use core::{
+    ops::Range,
+    ptr::{
+        self,
+        NonNull, //
+    }, //
 };
 
 /// What became of a folio that a reader offered.
@@ -125,6 +141,14 @@ impl<'a> AliasCount<'a> {
         Self(unsafe { Atomic::from_ptr(bindings::page_cache_alias_count(folio.as_ptr())) })
     }
 
+    /// # Safety
+    ///
+    /// The folio must have been a home's.
+    unsafe fn of_freed(folio: &'a FreedFolio<'_>) -> Self {
+        // SAFETY: The folio exists, and as in `of`.
+        Self(unsafe { Atomic::from_ptr(bindings::page_cache_alias_count(folio.as_ptr())) })
+    }
+
     fn is_zero(&self) -> bool {
         self.0.load(Acquire) == 0
     }
@@ -136,6 +160,11 @@ impl<'a> AliasCount<'a> {
     /// Arriving to live. Publishes what was written to the folio before.
     fn first(&self) {
         self.0.store(1, Release);
+    }
+
+    /// Makes it zero whatever it was, for who uses the word next.
+    fn clear(&self) {
+        self.0.store(0, Relaxed);
     }
 
     /// Live stays live; says `false` if the folio is not, or has aliases enough.
@@ -520,8 +549,8 @@ impl Home {
     ///
     /// # Safety
     ///
-    /// The folio must be this home's, and locked by the caller.
-    unsafe fn release(&self, folio: &Folio, nowait: bool) -> bool {
+    /// The folio must be this home's.
+    unsafe fn release(&self, folio: &Locked, nowait: bool) -> bool {
         // SAFETY: By the safety requirements.
         let count = unsafe { AliasCount::of(folio) };
         if count.is_zero() {
@@ -538,9 +567,7 @@ impl Home {
         } else {
             self.fragments.lock()
         };
-        // SAFETY: Our caller has locked the folio, which is this home's.
-        let index = unsafe { bindings::page_cache_folio_index(folio.as_ptr()) };
-        fragments.for_each(index, |file, index| {
+        fragments.for_each(folio.index(), |file, index| {
             let mapping = file as *mut bindings::address_space;
             // SAFETY: By the type invariants the mapping exists: it is removed from the fragments
             // before its inode is freed, and we hold their lock.
@@ -580,6 +607,73 @@ impl Home {
         }
     }
 }
+
+/// What the page cache asks of a home about its folios.
+///
+/// Nobody reads or writes through a home: files read into it, see [`Home::populate`].
+#[vtable]
+impl AddressSpaceOperations for Home {
+    type Data = Pin<KBox<Self>>;
+
+    /// Nobody may write to what several files see.
+    fn dirty_folio(_mapping: &Mapping<Self>, _folio: &Folio) -> bool {
+        crate::warn_on_once!(true);
+        false
+    }
+
+    fn release_folio(mapping: &Mapping<Self>, folio: &Locked, _gfp: Flags) -> bool {
+        // A reader has it: it would not be freed, only lost to everybody.
+        if folio.ref_count() > 2 {
+            return false;
+        }
+        // SAFETY: The folio is in the mapping, which is this home's.
+        unsafe { mapping.data().release(folio, false) }
+    }
+
+    fn invalidate_folio(mapping: &Mapping<Self>, folio: &Locked, _range: Range<usize>) {
+        // SAFETY: The folio is in the mapping, which is this home's.
+        crate::warn_on_once!(!unsafe { mapping.data().release(folio, false) });
+    }
+
+    /// A folio that leaves the home has no aliases: who removes it calls [`Self::release_folio`] or
+    /// [`Self::invalidate_folio`] first, or found the count zero.
+    fn free_folio(folio: FreedFolio<'_>) {
+        // SAFETY: It was this home's until now.
+        let count = unsafe { AliasCount::of_freed(&folio) };
+        crate::warn_on_once!(!count.is_zero());
+        count.clear();
+        // SAFETY: May be called from any context.
+        unsafe { bindings::page_cache_count(bindings::page_cache_count_PAGE_CACHE_NR_HOME, -1) };
+    }
+
+    /// The files lose their aliases and read again; what moves is a folio without users, which the
+    /// next reader of the block replaces.
+    fn migrate_folio<'a>(
+        mapping: &'a Mapping<Self>,
+        migration: Migration<'a>,
+    ) -> Result<Migrated<'a>> {
+        let src = migration.src();
+        // Somebody has it: it would not move, only be lost to everybody.
+        if src.ref_count() > 2 {
+            return Err(EAGAIN);
+        }
+        let nowait = migration.mode() == MigrateMode::Async;
+        // SAFETY: The folio is in the mapping, which is this home's.
+        if !unsafe { mapping.data().release(src, nowait) } {
+            return Err(EAGAIN);
+        }
+        migration.run()
+    }
+
+    fn error_remove_folio(mapping: &Mapping<Self>, folio: &Locked) -> Result {
+        mapping.remove_failed(folio)
+    }
+}
+
+/// What C knows a home by, too: there is one of it.
+#[no_mangle]
+#[allow(non_upper_case_globals)]
+static page_cache_home_aops: bindings::address_space_operations = Vtable::<Home>::TABLE;
 
 fn count_fragments(before: usize, after: usize) {
     if before != after {
@@ -892,21 +986,4 @@ unsafe extern "C" fn page_cache_home_forget(
 ) {
     // SAFETY: By the safety requirements.
     unsafe { &*home.cast::<Home>() }.forget(mapping, first, last);
-}
-
-/// Removes all aliases to a folio of the home. With `nowait` it fails rather than sleeps.
-///
-/// # Safety
-///
-/// `folio` must be locked and in `home`.
-#[export]
-unsafe extern "C" fn page_cache_home_release(
-    home: *mut bindings::page_cache_home,
-    folio: *mut bindings::folio,
-    nowait: bool,
-) -> bool {
-    // SAFETY: By the safety requirements.
-    let (home, folio) = unsafe { (&*home.cast::<Home>(), Folio::from_raw(folio)) };
-    // SAFETY: By the safety requirements.
-    unsafe { home.release(folio, nowait) }
 }
