@@ -384,13 +384,8 @@ mod tests {
         git.text(&["tag", "-f", "lab-base", &commit]).unwrap();
 
         let top = &temp.lab.top;
-        let rules: String = TEXT
-            .split_once("virtual patch\n\n")
-            .unwrap()
-            .1
-            .lines()
-            .map(|line| format!("  {line}\n"))
-            .collect();
+        let (_, rules) = TEXT.split_once("virtual patch\n\n").unwrap();
+        let rules = format!("  {}\n", rules.trim_end().replace('\n', "\n  "));
         let hunk = |file: &str, new: &str| {
             format!(
                 "diff --git a/mm/{file}.c b/mm/{file}.c\n--- a/mm/{file}.c\n+++ b/mm/{file}.c\n\

@@ -105,7 +105,8 @@ impl CacheFs {
 
     /// Makes an empty file. Sleeps.
     ///
-    /// `data` is dropped when the inode is evicted, before the module that implements `T` can go.
+    /// `data` is dropped when the inode is evicted, by whoever puts the last reference to it, and
+    /// before the module that implements `T` can go. That may sleep.
     ///
     /// # Errors
     ///

@@ -359,14 +359,20 @@ impl WriteFolio<'_> {
         from..from + self.len.min(self.folio().size() - from)
     }
 
-    /// Makes the folio up to date, if there is need to: if it is not, and parts of it are not going
-    /// to be written. What `read` does not fill is zero.
+    /// Whether all that is not going to be written is up to date.
+    #[inline]
+    pub fn is_ready(&self) -> bool {
+        self.is_uptodate() || self.range().len() == self.size()
+    }
+
+    /// Makes the folio ready, see [`Self::is_ready`], if it is not. What `read` does not fill is
+    /// zero.
     ///
     /// # Errors
     ///
     /// What `read` returns. Then the folio is not up to date.
     pub fn read_around(&mut self, read: impl FnOnce(&mut Fill<'_>) -> Result) -> Result {
-        if self.folio().is_uptodate() || self.range().len() == self.folio().size() {
+        if self.is_ready() {
             return Ok(());
         }
         let mut filled = 0;

@@ -219,7 +219,9 @@ pub trait AddressSpaceOperations: Sized + 'static {
     ///
     /// # Errors
     ///
-    /// What `write(2)` is to return if it has not written anything before.
+    /// What `write(2)` is to return if it has not written anything before. That is [`EIO`] if the
+    /// folio is returned without being [ready](WriteFolio::is_ready): it could not be accepted
+    /// later, and it would be tried for ever.
     fn write_begin<'a>(
         _mapping: &'a Mapping<Self>,
         _request: WriteRequest<'a>,
@@ -320,7 +322,7 @@ pub trait AddressSpaceOperations: Sized + 'static {
 
     /// Writes a dirty folio that is going to be removed.
     ///
-    /// `writeback` is to be completed before this returns. If it is not, the folio stays.
+    /// Whoever asks for it waits until `writeback` is completed, or has failed.
     ///
     /// Without this, dirty folios cannot be removed by [`Mapping::invalidate`].
     ///
@@ -482,7 +484,11 @@ impl<T: AddressSpaceOperations> Vtable<T> {
             // SAFETY: By the safety requirements.
             unsafe {
                 let request = WriteRequest::new(iocb, mapping, pos, len);
-                *foliop = T::write_begin(Mapping::from_raw(mapping), request)?.into_raw();
+                let folio = T::write_begin(Mapping::from_raw(mapping), request)?;
+                if !folio.is_ready() {
+                    return Err(EIO);
+                }
+                *foliop = folio.into_raw();
             }
             Ok(0)
         })
@@ -985,6 +991,23 @@ mod tests {
         }
     }
 
+    /// Begins to write without reading what is around it.
+    struct Careless;
+
+    #[vtable]
+    impl AddressSpaceOperations for Careless {
+        type Data = ();
+
+        fn write_begin<'a>(
+            _mapping: &'a Mapping<Self>,
+            request: WriteRequest<'a>,
+        ) -> Result<WriteFolio<'a>> {
+            request.folio()
+        }
+    }
+
+    impl CachedFile for Careless {}
+
     /// Has no operations.
     struct Empty;
 
@@ -1138,6 +1161,23 @@ mod tests {
         assert_eq!(inode.mapping().size(), 5 * PAGE_SIZE as u64);
         assert_eq!(byte(&*inode.mapping().read(4)?, PAGE_SIZE - 1)?, 7);
         assert_eq!(log.reads.get(), 0);
+        close(file);
+        Ok(())
+    }
+
+    #[test]
+    fn a_page_that_is_not_ready_is_not_written() -> Result {
+        let fs = CacheFs::new()?;
+        let inode = fs.create::<Careless>(())?;
+        let file = inode.open(c"test", flags::O_WRONLY)?;
+        let page = KVec::from_elem(7u8, PAGE_SIZE, GFP_KERNEL)?;
+        assert_eq!(write(&file, 0, &page[1..]), Err(EIO));
+        assert_eq!(inode.mapping().size(), 0);
+        // All of it can be written, and is accepted without having an operation for that.
+        assert_eq!(write(&file, 0, &page)?, PAGE_SIZE);
+        assert_eq!(inode.mapping().size(), PAGE_SIZE as u64);
+        // And is up to date since.
+        assert_eq!(write(&file, 1, &page[1..])?, PAGE_SIZE - 1);
         close(file);
         Ok(())
     }
