@@ -104,6 +104,7 @@ pub enum Command {
     /// after "N skipped" when there were any
     ///
     /// Groups: "host" (the lab's own unit tests), "lab" (the lab with a guest),
+    /// "types" (what the types of the Rust code forbid, which must not compile),
     /// "kunit" (unit tests in the kernel), "selftests" (programs of
     /// tools/testing/selftests/page_cache in the guest), "torture" (random
     /// operations against a model, two minutes). A NAME is a group, or the
