@@ -232,7 +232,7 @@ pub struct MachineArgs {
     pub append: String,
     /// Count instructions instead of time, to compare costs on a noisy machine:
     /// one processor, -icount shift=0,sleep=off, a CPU model without erms and
-    /// fsrm, no random addresses; the guest's clocks repeat to a few parts in ten
+    /// fsrm, no random addresses; the guest's clocks repeat to a few parts in a
     /// thousand for what does not wait for a disk
     #[arg(long)]
     pub icount: bool,
