@@ -1195,7 +1195,10 @@ mod tests {
         write(&file, 0, &[10; 16])?;
         log.fail.set(2);
         assert_eq!(inode.mapping().write_and_wait(ALL), Err(EAGAIN));
+        assert_eq!(log.written.get(), 10);
+        assert!(inode.mapping().read(0)?.is_dirty());
         log.fail.set(0);
+        log.written.set(0);
         assert_eq!(inode.mapping().write_and_wait(ALL), Ok(()));
         assert_eq!(log.written.get(), 10);
         close(file);
