@@ -254,12 +254,16 @@ bool page_cache_slot_to_alias(struct address_space *mapping, pgoff_t index,
  * @mapping: The file's mapping.
  * @index: The slot.
  * @alias: What must be in it.
+ * @gone: Called under the i_pages lock if it was.  Takes it off the count: as
+ *	long as the count has it, the file must not be given another block.
+ * @data: For @gone.
  *
  * Context: The home folio is locked.  May sleep.
  * Return: %false if something else is in the slot.
  */
 bool page_cache_slot_clear_alias(struct address_space *mapping, pgoff_t index,
-				 void *alias)
+				 void *alias, void (*gone)(void *data),
+				 void *data)
 {
 	XA_STATE(xas, &mapping->i_pages, index);
 	bool ok;
@@ -279,8 +283,10 @@ bool page_cache_slot_clear_alias(struct address_space *mapping, pgoff_t index,
 	spin_lock(&mapping->host->i_lock);
 	xas_lock_irq(&xas);
 	ok = xas_load(&xas) == alias;
-	if (ok)
+	if (ok) {
 		xas_store(&xas, NULL);
+		gone(data);
+	}
 	xas_unlock_irq(&xas);
 	/* The last alias may have been what kept the inode off the LRU. */
 	if (ok && mapping_shrinkable(mapping))
@@ -298,6 +304,8 @@ bool page_cache_slot_clear_alias(struct address_space *mapping, pgoff_t index,
  * @index: The slot.
  * @alias: What must be in it.
  * @folio: A locked order-0 folio, charged, in no mapping yet.
+ * @gone: As for page_cache_slot_clear_alias().
+ * @data: For @gone.
  *
  * There is no moment at which the slot is empty: who looks it up finds the home
  * folio or this one.
@@ -306,7 +314,8 @@ bool page_cache_slot_clear_alias(struct address_space *mapping, pgoff_t index,
  * Return: %false if something else is in the slot; the folio is as before.
  */
 bool page_cache_slot_to_folio(struct address_space *mapping, pgoff_t index,
-			      void *alias, struct folio *folio)
+			      void *alias, struct folio *folio,
+			      void (*gone)(void *data), void *data)
 {
 	XA_STATE(xas, &mapping->i_pages, index);
 	bool ok;
@@ -325,6 +334,7 @@ bool page_cache_slot_to_folio(struct address_space *mapping, pgoff_t index,
 		xas_store(&xas, folio);
 		mapping->nrpages++;
 		lruvec_stat_add_folio(folio, NR_FILE_PAGES);
+		gone(data);
 	}
 	xas_unlock_irq(&xas);
 

@@ -184,9 +184,11 @@ bool page_cache_slot_to_alias(struct address_space *mapping, pgoff_t index,
 			      struct folio *folio, void *alias, bool donate,
 			      bool (*may)(void *data), void *data);
 bool page_cache_slot_clear_alias(struct address_space *mapping, pgoff_t index,
-				 void *alias);
+				 void *alias, void (*gone)(void *data),
+				 void *data);
 bool page_cache_slot_to_folio(struct address_space *mapping, pgoff_t index,
-			      void *alias, struct folio *folio);
+			      void *alias, struct folio *folio,
+			      void (*gone)(void *data), void *data);
 struct folio *page_cache_get_alias(struct address_space *mapping,
 				   pgoff_t index, void **aliasp);
 void page_cache_count(enum page_cache_count item, long nr);

@@ -40,7 +40,9 @@
 //!   alias in place, and with [`Home::fragments`] held. It does not need the folio's lock, so that
 //!   nobody waits for a read that another file started.
 //! - *Drop*, *break* and *release* decrement it by one for each alias that they remove, with the
-//!   folio locked.
+//!   folio locked, in the `i_pages` critical section in which the slot stops being an alias. A
+//!   moment later the file could be given another block, and the block another file's write, while
+//!   the count still says that somebody vouches for the data.
 //!
 //! A slot is made an alias only while the file maps it to the device page of the folio: the file
 //! system is asked in that same critical section. Whoever is about to change that removes the
@@ -179,11 +181,66 @@ impl<'a> AliasCount<'a> {
         false
     }
 
-    /// Takes away one; says `true` if that was the last.
-    fn dec(&self) -> bool {
-        let old = self.0.fetch_sub(1, Full);
+    /// Takes away one: live may become dead. C calls it in the critical section in which a slot
+    /// stops being an alias.
+    ///
+    /// # Safety
+    ///
+    /// `count` must point to an [`AliasCount`] of the folio that the slot named.
+    unsafe extern "C" fn dec(count: *mut c_void) {
+        // SAFETY: By the safety requirements.
+        let old = unsafe { &*count.cast::<Self>() }.0.fetch_sub(1, Full);
         debug_assert!(old != 0);
-        old == 1
+    }
+
+    /// Empties a slot if it holds `alias`, and counts that. Says whether it did.
+    ///
+    /// # Safety
+    ///
+    /// `alias` must name the folio of this count, which is locked; `mapping` must be that of an
+    /// inode that stays for the call.
+    unsafe fn clear_alias(
+        &self,
+        mapping: *mut bindings::address_space,
+        index: usize,
+        alias: *mut c_void,
+    ) -> bool {
+        // SAFETY: By the safety requirements; `dec` is given what it asks for.
+        unsafe {
+            bindings::page_cache_slot_clear_alias(
+                mapping,
+                index,
+                alias,
+                Some(Self::dec),
+                ptr::from_ref(self).cast_mut().cast(),
+            )
+        }
+    }
+
+    /// Puts `own` into a slot if it holds `alias`, and counts that. Says whether it did.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::clear_alias`], and `own` must be a locked order-0 folio that is in no
+    /// mapping.
+    unsafe fn replace_alias(
+        &self,
+        mapping: *mut bindings::address_space,
+        index: usize,
+        alias: *mut c_void,
+        own: &Folio,
+    ) -> bool {
+        // SAFETY: By the safety requirements; `dec` is given what it asks for.
+        unsafe {
+            bindings::page_cache_slot_to_folio(
+                mapping,
+                index,
+                alias,
+                own.as_ptr(),
+                Some(Self::dec),
+                ptr::from_ref(self).cast_mut().cast(),
+            )
+        }
     }
 }
 
@@ -571,12 +628,13 @@ impl Home {
             let mapping = file as *mut bindings::address_space;
             // SAFETY: By the type invariants the mapping exists: it is removed from the fragments
             // before its inode is freed, and we hold their lock.
-            if !unsafe { bindings::page_cache_slot_clear_alias(mapping, index, alias.into_raw()) } {
+            // The folio is locked by our caller.
+            if !unsafe { count.clear_alias(mapping, index, alias.into_raw()) } {
                 return true;
             }
             // SAFETY: May be called from any context.
             unsafe { bindings::count_vm_event(bindings::vm_event_item_PAGE_CACHE_RECLAIM) };
-            !count.dec()
+            !count.is_zero()
         });
         // Nobody could attach, and nobody else removes aliases of a folio that we have locked.
         count.is_zero()
@@ -697,14 +755,16 @@ unsafe fn remove_dead(folio: &LockedFolio<'_>) {
     unsafe { bindings::filemap_remove_folio(folio.as_ptr()) };
 }
 
-/// Takes note that one of the aliases of a folio is gone.
+/// Takes a folio out of its home if the alias that the caller has just removed was the last.
 ///
 /// # Safety
 ///
-/// The folio must be in a home, and the caller must just have removed an alias to it.
+/// The folio must be in a home, and the caller must have removed an alias to it since it has locked
+/// it.
 unsafe fn put_alias(folio: &LockedFolio<'_>) {
-    // SAFETY: By the safety requirements.
-    if unsafe { AliasCount::of(folio) }.dec() {
+    // SAFETY: By the safety requirements. There was an alias, and with the lock nobody else removes
+    // any: if the count is zero now, it was us.
+    if unsafe { AliasCount::of(folio) }.is_zero() {
         // SAFETY: As above; and it stays there, as it is locked.
         unsafe { remove_dead(folio) };
     }
@@ -753,8 +813,9 @@ unsafe fn drop_alias(
         if failed && uptodate() {
             return Ok(false);
         }
-        // SAFETY: By the safety requirements.
-        if unsafe { bindings::page_cache_slot_clear_alias(mapping, index, alias) } {
+        // SAFETY: The alias named the folio, which cannot have become something else since, as we
+        // have a reference. It is locked, and the inode stays by the safety requirements.
+        if unsafe { AliasCount::of(&folio).clear_alias(mapping, index, alias) } {
             // SAFETY: An alias named the folio until now, so it is in a home.
             unsafe { put_alias(&locked) };
             return Ok(true);
@@ -804,8 +865,11 @@ unsafe fn break_alias(
             bindings::folio_mark_uptodate(folio.as_ptr());
         }
     }
-    // SAFETY: As above; the new folio is in no mapping.
-    if !unsafe { bindings::page_cache_slot_to_folio(mapping, index, alias, folio.as_ptr()) } {
+    // SAFETY: As above; the new folio is in no mapping. The alias named the home's folio, which
+    // cannot have become something else since, as we have a reference.
+    let count = unsafe { AliasCount::of(&home_folio) };
+    // SAFETY: As above, and the inode stays by the safety requirements.
+    if !unsafe { count.replace_alias(mapping, index, alias, &folio) } {
         return Ok(None);
     }
     // SAFETY: An alias named the folio until now, so it is in a home.
