@@ -103,7 +103,8 @@ pub enum Command {
     /// Runs the tests, one line each; the last line is "N passed, N failed",
     /// after "N skipped" when there were any
     ///
-    /// Groups: "host" (the lab's own unit tests), "lab" (the lab with a guest),
+    /// Groups: "host" (unit tests of the lab and the model), "model" (the protocol
+    /// of sharing, over all interleavings), "lab" (the lab with a guest),
     /// "types" (what the types of the Rust code forbid, which must not compile),
     /// "kunit" (unit tests in the kernel), "selftests" (programs of
     /// tools/testing/selftests/page_cache in the guest), "torture" (random

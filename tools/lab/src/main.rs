@@ -22,6 +22,7 @@ mod ktap;
 mod lab;
 mod machine;
 mod measure;
+mod model;
 mod patchfile;
 mod refresh;
 mod run;

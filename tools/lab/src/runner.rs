@@ -20,13 +20,24 @@ use crate::kernel::{self, Tree, Variant, Wanted};
 use crate::ktap::{self, Case, Verdict};
 use crate::lab::Lab;
 use crate::machine::{Boot, Ending, Machine, Outcome};
+use crate::model;
 use crate::selftests::{self, Selftests, TORTURE};
 use crate::size::Size;
 use crate::types;
 use crate::ui::{self, Step};
 
 /// The groups, in the order in which they are run: the quick ones first.
-const GROUPS: [&str; 6] = ["host", "lab", "types", "kunit", "selftests", "torture"];
+const GROUPS: [&str; 7] = [
+    "host",
+    "model",
+    "lab",
+    "types",
+    "kunit",
+    "selftests",
+    "torture",
+];
+/// The crates that run on the host.
+const CRATES: [&str; 2] = ["tools/lab", model::FOLDER];
 /// Boots that a suite may take: a guest that a test brought down ends, the
 /// tests after it get another.
 const MOST_BOOTS: usize = 20;
@@ -231,7 +242,13 @@ pub fn test(lab: &Lab, args: &TestArgs) -> Result<i32> {
             continue;
         }
         if group == "host" {
-            host(lab, &selection, &mut tally)?;
+            for name in CRATES {
+                host(lab, name, &selection, &mut tally)?;
+            }
+            continue;
+        }
+        if group == "model" {
+            add_all(group, &model::results(lab)?, &selection, &mut tally);
             continue;
         }
         let guest = match &guest {
@@ -264,24 +281,25 @@ pub fn test(lab: &Lab, args: &TestArgs) -> Result<i32> {
     })
 }
 
-/// The unit tests of this program, compiled and run in the build root.
-fn host(lab: &Lab, selection: &Selection, tally: &mut Tally) -> Result<()> {
+/// The style and the unit tests of a crate, compiled and run in the build root.
+fn host(lab: &Lab, folder: &str, selection: &Selection, tally: &mut Tally) -> Result<()> {
     let command = |line: &[&str]| {
         Inside::new(lab, line.iter().copied())
-            .directory("/repo/tools/lab")
+            .directory(format!("/repo/{folder}"))
             .env("CARGO_TARGET_DIR", "/lab/cache/lab/target")
     };
+    let name = |of: &str| format!("{}.{of}", folder.trim_start_matches("tools/"));
     let mut step = Step::lasting(
-        "compiling and running the lab's unit tests",
+        format!("compiling and running the unit tests of {folder}"),
         Duration::from_secs(120),
     );
     // rustfmt is quick, and a difference is a failure that tells how to mend it.
-    if selection.wants("host", "rustfmt") {
+    if selection.wants("host", &name("rustfmt")) {
         let (status, out, err) = command(&["cargo", "fmt", "--check"]).outcome(&[])?;
         let said = String::from_utf8_lossy(&[out, err].concat()).into_owned();
-        tally.add("host", "rustfmt", &verdict(status == Some(0), said));
+        tally.add("host", &name("rustfmt"), &verdict(status == Some(0), said));
     }
-    if selection.wants("host", "clippy") {
+    if selection.wants("host", &name("clippy")) {
         step.at("clippy");
         let line = [
             "cargo",
@@ -295,7 +313,7 @@ fn host(lab: &Lab, selection: &Selection, tally: &mut Tally) -> Result<()> {
         ];
         let (status, out, err) = command(&line).outcome(&[])?;
         let said = String::from_utf8_lossy(&[out, err].concat()).into_owned();
-        tally.add("host", "clippy", &verdict(status == Some(0), said));
+        tally.add("host", &name("clippy"), &verdict(status == Some(0), said));
     }
     step.at("unit tests");
     let line = [
@@ -310,7 +328,10 @@ fn host(lab: &Lab, selection: &Selection, tally: &mut Tally) -> Result<()> {
     let (status, out, err) = command(&line).outcome(&[])?;
     step.done();
     let text = String::from_utf8_lossy(&out).into_owned();
-    let cases = cargo_results(&text);
+    let mut cases = cargo_results(&text);
+    for case in &mut cases {
+        case.name = name(&case.name);
+    }
     let failures = cases
         .iter()
         .filter(|case| matches!(case.verdict, Verdict::Fail(_)))
@@ -322,7 +343,7 @@ fn host(lab: &Lab, selection: &Selection, tally: &mut Tally) -> Result<()> {
     }
     if status != Some(0) && failures == 0 {
         let said = format!("{text}{}", String::from_utf8_lossy(&err));
-        tally.add("host", "cargo-test", &Verdict::Fail(said));
+        tally.add("host", &name("cargo-test"), &Verdict::Fail(said));
     }
     Ok(())
 }
@@ -416,16 +437,21 @@ fn types(guest: &Guest, selection: &Selection, tally: &mut Tally) -> Result<()> 
             return Ok(());
         }
     };
-    let cases = ktap::parse(&text);
+    add_all("types", &text, selection, tally);
+    Ok(())
+}
+
+/// Adds all results in `text`, which must have some.
+fn add_all(group: &str, text: &str, selection: &Selection, tally: &mut Tally) {
+    let cases = ktap::parse(text);
     for case in &cases {
-        if selection.wants("types", &case.name) {
-            tally.add("types", &case.name, &case.verdict);
+        if selection.wants(group, &case.name) {
+            tally.add(group, &case.name, &case.verdict);
         }
     }
     if cases.is_empty() {
-        tally.add("types", "results", &Verdict::Fail(text));
+        tally.add(group, "results", &Verdict::Fail(text.into()));
     }
-    Ok(())
 }
 
 /// What was wrong with a boot; a job's own status is not.

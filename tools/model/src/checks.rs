@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which searches there are, and what each must come to.
+//!
+//! The protocol must hold in all of them, and must not without any one of its rules: a check that
+//! finds nothing then finds nothing ever.
+
+use std::fmt::Write;
+
+use stateright::{Checker, HasDiscoveries, Model, Path};
+
+use crate::protocol::{Action, Protocol};
+use crate::state::{Op, State};
+use crate::steps::{Rule, Rules};
+
+/// One search.
+pub struct Check {
+    pub name: String,
+    protocol: Protocol,
+    /// The search does without something that is needed, and finds that out.
+    pub must_find: bool,
+    /// Takes minutes.
+    pub deep: bool,
+}
+
+/// How a search ended.
+pub struct Found {
+    /// States that are really different.
+    pub states: usize,
+    /// What must hold and does not, and the way there.
+    pub broken: Option<(&'static str, Path<State, Action>)>,
+}
+
+const ALL: [Op; 11] = [
+    Op::Read,
+    Op::Fault,
+    Op::Write,
+    Op::Writeback,
+    Op::Punch,
+    Op::Direct,
+    Op::Reflink,
+    Op::Drop,
+    Op::Reclaim,
+    Op::Migrate,
+    Op::Evict,
+];
+
+/// Sets of operations that are repeated without end, as many at a time as there are threads.
+const ENDLESS: [&[Op]; 8] = [
+    &[Op::Read, Op::Read, Op::Write],
+    &[Op::Read, Op::Read, Op::Reclaim],
+    &[Op::Read, Op::Read, Op::Punch],
+    &[Op::Read, Op::Direct, Op::Reflink],
+    &[Op::Read, Op::Direct, Op::Drop],
+    &[Op::Read, Op::Write, Op::Writeback, Op::Reflink],
+    &[Op::Fault, Op::Direct, Op::Migrate],
+    &[Op::Fault, Op::Write, Op::Reclaim, Op::Evict],
+];
+
+impl Check {
+    /// All searches: those that must find nothing, and then one without each rule.
+    pub fn all() -> Vec<Check> {
+        let mut checks = vec![
+            Check::limited(3, true, false),
+            Check::limited(4, false, true),
+            Check::limited(5, false, true),
+        ];
+        checks.extend(ENDLESS.iter().map(|ops| Check::endless(ops, false)));
+        checks.extend(triples().iter().map(|ops| Check::endless(ops, true)));
+        checks.extend(Rule::NEEDED.map(Check::without));
+        // A second net. Whoever changes the block map has to lock the folio that the reader has
+        // locked, unless that is direct I/O, which counts itself. It is there for changes that do
+        // neither.
+        checks.push(Check::even_without(Rule::ValidExtent));
+        checks
+    }
+
+    fn limited(limit: u8, failures: bool, deep: bool) -> Check {
+        let failing = if failures { "-failing" } else { "" };
+        Check {
+            name: format!("any-{limit}-operations{failing}"),
+            must_find: false,
+            protocol: Protocol {
+                rules: Rules::default(),
+                ops: [ALL, ALL, ALL].concat(),
+                limit: Some(limit),
+                failures,
+            },
+            deep,
+        }
+    }
+
+    fn endless(ops: &[Op], deep: bool) -> Check {
+        Check {
+            name: format!("endless-{}", names(ops)),
+            must_find: false,
+            protocol: Protocol {
+                rules: Rules::default(),
+                ops: ops.to_vec(),
+                limit: None,
+                failures: false,
+            },
+            deep,
+        }
+    }
+
+    /// The least that shows what a rule is for.
+    fn without(rule: Rule) -> Check {
+        use Op::*;
+        let ops: &[Op] = match rule {
+            Rule::Recheck => &[Read, Read, Write, Reclaim],
+            Rule::IncUnlessZero => &[Read, Write, Migrate, Writeback],
+            Rule::DecWithSlot => &[Read, Direct, Drop, Punch],
+            Rule::HomeLock => &[Read, Drop, Reclaim],
+            Rule::BreakBeforeWrite => &[Read, Write],
+            Rule::ValidExtent => &[Read, Direct, Writeback, Write],
+            Rule::DirectCount => &[Read, Direct, Punch],
+            Rule::DirectDrop => &[Read, Direct, Punch],
+            Rule::DropBeforeRemap => &[Read, Punch],
+            Rule::ReleaseBeforeFree => &[Read, Reclaim],
+            Rule::Cover => &[Read, Reclaim],
+            Rule::RecheckInFault => &[Read, Fault, Write],
+            Rule::Unmap => &[Fault, Write],
+        };
+        Check {
+            name: format!("without-{}", rule.name()),
+            must_find: true,
+            protocol: Protocol {
+                rules: Rules {
+                    without: Some(rule),
+                },
+                ops: ops.to_vec(),
+                limit: None,
+                failures: false,
+            },
+            deep: false,
+        }
+    }
+
+    fn even_without(rule: Rule) -> Check {
+        let check = Check::without(rule);
+        Check {
+            name: format!("even-{}", check.name),
+            must_find: false,
+            ..check
+        }
+    }
+
+    /// Searches all that can happen, or until something is found.
+    pub fn run(&self, threads: usize) -> Found {
+        let checker = self
+            .protocol
+            .clone()
+            .checker()
+            .threads(threads)
+            .finish_when(HasDiscoveries::Any)
+            .spawn_bfs()
+            .join();
+        Found {
+            states: checker.unique_state_count(),
+            // The shortest way tells most.
+            broken: checker
+                .discoveries()
+                .into_iter()
+                .min_by_key(|(_, path)| path.clone().into_vec().len()),
+        }
+    }
+}
+
+fn names(ops: &[Op]) -> String {
+    let names: Vec<String> = ops
+        .iter()
+        .map(|op| format!("{op:?}").to_lowercase())
+        .collect();
+    names.join("-")
+}
+
+/// Any three operations.
+fn triples() -> Vec<[Op; 3]> {
+    let mut triples = Vec::new();
+    for (a, first) in ALL.iter().enumerate() {
+        for (b, second) in ALL.iter().enumerate().skip(a) {
+            for third in ALL.iter().skip(b) {
+                triples.push([*first, *second, *third]);
+            }
+        }
+    }
+    triples
+}
+
+/// The way to where something broke, a line for each step, with what the steps changed.
+pub fn explain(path: &Path<State, Action>) -> String {
+    let mut text = String::new();
+    for (state, action) in path.clone().into_vec() {
+        let _ = writeln!(text, "{state}");
+        if let Some(wrong) = state.wrong {
+            let _ = writeln!(text, "    wrong: {wrong:?}");
+        }
+        if let Some(action) = action {
+            let _ = writeln!(text, "  {}", describe(&state, action));
+        }
+    }
+    text
+}
+
+fn describe(state: &State, action: Action) -> String {
+    match action {
+        Action::Start(_, op, page, other, choice) => {
+            let mut text = format!("{op:?} begins at {}.{}", page.0, page.1);
+            if op == Op::Reflink {
+                let _ = write!(text, " from {}.{}", other.0, other.1);
+            }
+            if choice != 0 {
+                text.push_str(" (the other way)");
+            }
+            text
+        }
+        Action::Step(number, choice) => {
+            let thread = &state.threads[number];
+            let way = if choice == 0 { "" } else { " (the other way)" };
+            format!(
+                "{:?} at {}.{}: {:?}{way}",
+                thread.op, thread.file, thread.index, thread.pc
+            )
+        }
+        Action::Device(frame, true) => format!("the device has read folio {frame}"),
+        Action::Device(frame, false) => format!("the device fails to read folio {frame}"),
+        Action::Open(file) => format!("file {file} is opened"),
+    }
+}
