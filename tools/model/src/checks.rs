@@ -66,7 +66,12 @@ impl Check {
             Check::limited(5, false, true),
         ];
         checks.extend(ENDLESS.iter().map(|ops| Check::endless(ops, false)));
-        checks.extend(triples().iter().map(|ops| Check::endless(ops, true)));
+        checks.extend(
+            triples()
+                .iter()
+                .filter(|ops| !ENDLESS.contains(&ops.as_slice()))
+                .map(|ops| Check::endless(ops, true)),
+        );
         checks.extend(Rule::NEEDED.map(Check::without));
         // A second net. Whoever changes the block map has to lock the folio that the reader has
         // locked, unless that is direct I/O, which counts itself. It is there for changes that do

@@ -286,7 +286,21 @@ impl<'a> Stepper<'a> {
         Some(frame as Frame)
     }
 
-    /// folio_try_get() and then, by the rule, the look at the entry again, which is `now`.
+    /// A new folio in the slot, which is empty, and locked: filemap_add_folio().
+    fn add_folio(&mut self, then: Pc) {
+        let owner = Owner::File(self.me.file, self.me.index);
+        if let Some(frame) = self.alloc() {
+            let folio = self.state.folio_mut(frame);
+            folio.refs += 1;
+            folio.owner = owner;
+            self.page().slot = Entry::Folio(frame);
+            self.me.own = Some(frame);
+            self.goto(then);
+        }
+    }
+
+    /// folio_try_get() and then, by the rule, the look at the entry again, which must be
+    /// `unchanged`.
     ///
     /// Nobody can tell the two from one step: what changes the entry between them shows as if it
     /// had been before, and the reference as one that is held for longer.

@@ -12,7 +12,7 @@ impl Stepper<'_> {
         self.me.seen = self.slot();
         let pc = match (self.me.op, self.me.seen) {
             (Op::Read | Op::Fault, Entry::Empty) => Pc::Populate,
-            (Op::Write, Entry::Empty) => return self.create(),
+            (Op::Write, Entry::Empty) => return self.add_folio(Pc::Modify),
             (Op::Punch | Op::Reflink | Op::Evict, Entry::Empty) => Pc::Forget,
             (Op::Punch | Op::Reflink | Op::Evict, Entry::Alias(_)) => {
                 if self.rules.has(Rule::DropBeforeRemap) {
@@ -149,15 +149,7 @@ impl Stepper<'_> {
             self.populated();
             return Ok(());
         }
-        let owner = Owner::File(self.me.file, self.me.index);
-        if let Some(frame) = self.alloc() {
-            let folio = self.state.folio_mut(frame);
-            folio.refs += 1;
-            folio.owner = owner;
-            self.page().slot = Entry::Folio(frame);
-            self.me.own = Some(frame);
-            self.goto(Pc::Map);
-        }
+        self.add_folio(Pc::Map);
         Ok(())
     }
 

@@ -8,18 +8,6 @@ use crate::state::*;
 impl Stepper<'_> {
     // write(2)
 
-    pub(super) fn create(&mut self) {
-        let owner = Owner::File(self.me.file, self.me.index);
-        if let Some(frame) = self.alloc() {
-            let folio = self.state.folio_mut(frame);
-            folio.refs += 1;
-            folio.owner = owner;
-            self.page().slot = Entry::Folio(frame);
-            self.me.own = Some(frame);
-            self.goto(Pc::Modify);
-        }
-    }
-
     pub(super) fn lock_own(&mut self) -> Step {
         if self.found().locked {
             return Err(Blocked);
