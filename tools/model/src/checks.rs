@@ -31,10 +31,11 @@ pub struct Found {
     pub broken: Option<(&'static str, Path<State, Action>)>,
 }
 
-const ALL: [Op; 11] = [
+const ALL: [Op; 12] = [
     Op::Read,
     Op::Fault,
     Op::Write,
+    Op::Store,
     Op::Writeback,
     Op::Punch,
     Op::Direct,
@@ -46,13 +47,15 @@ const ALL: [Op; 11] = [
 ];
 
 /// Sets of operations that are repeated without end, as many at a time as there are threads.
-const ENDLESS: [&[Op]; 8] = [
+const ENDLESS: [&[Op]; 10] = [
     &[Op::Read, Op::Read, Op::Write],
     &[Op::Read, Op::Read, Op::Reclaim],
     &[Op::Read, Op::Read, Op::Punch],
     &[Op::Read, Op::Direct, Op::Reflink],
     &[Op::Read, Op::Direct, Op::Drop],
     &[Op::Read, Op::Write, Op::Writeback, Op::Reflink],
+    &[Op::Store, Op::Store, Op::Read, Op::Write],
+    &[Op::Store, Op::Direct, Op::Drop, Op::Read],
     &[Op::Fault, Op::Direct, Op::Migrate],
     &[Op::Fault, Op::Write, Op::Reclaim, Op::Evict],
 ];

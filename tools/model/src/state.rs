@@ -112,6 +112,9 @@ pub enum Op {
     Fault,
     /// write(2), buffered
     Write,
+    /// A write fault, and the store after it; stores and writes to a file are one at a time, the
+    /// faults before them are not
+    Store,
     /// Write-back of a dirty folio, in place or copied on write.
     Writeback,
     /// Truncation or punching a hole
@@ -162,6 +165,8 @@ pub enum Pc {
     BreakDec,
     BreakRemove,
     Modify,
+    // page_mkwrite
+    StoreLock,
     // xfs_map_blocks(), xfs_end_io()
     WbWrite,
     WbRemap,

@@ -11,7 +11,7 @@ impl Stepper<'_> {
     pub(super) fn load(&mut self) {
         self.me.seen = self.slot();
         let pc = match (self.me.op, self.me.seen) {
-            (Op::Read | Op::Fault, Entry::Empty) => Pc::Populate,
+            (Op::Read | Op::Fault | Op::Store, Entry::Empty) => Pc::Populate,
             (Op::Write, Entry::Empty) => return self.add_folio(Pc::Modify),
             (Op::Punch | Op::Reflink | Op::Evict, Entry::Empty) => Pc::Forget,
             (Op::Punch | Op::Reflink | Op::Evict, Entry::Alias(_)) => {
@@ -38,8 +38,9 @@ impl Stepper<'_> {
         let pc = match (self.me.op, seen) {
             (Op::Read, _) => Pc::Look,
             (Op::Fault, _) => Pc::FaultLock,
-            (Op::Write, Entry::Alias(_)) => Pc::BreakLock,
+            (Op::Write | Op::Store, Entry::Alias(_)) => Pc::BreakLock,
             (Op::Write, _) => Pc::LockOwn,
+            (Op::Store, _) => Pc::StoreLock,
             _ => Pc::TruncateLock,
         };
         self.goto(pc);

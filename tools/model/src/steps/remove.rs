@@ -43,7 +43,9 @@ impl Stepper<'_> {
         let breaking = matches!(self.me.pc, Pc::BreakDec | Pc::BreakRemove);
         self.unlock_home_folio();
         self.put_found();
-        if breaking {
+        if breaking && self.me.op == Op::Store {
+            self.store_to_own();
+        } else if breaking {
             self.goto(Pc::Modify);
         } else {
             self.dropped();

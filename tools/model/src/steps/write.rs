@@ -31,7 +31,7 @@ impl Stepper<'_> {
             }
             self.found().locked = true;
         }
-        if !self.rules.has(Rule::BreakBeforeWrite) {
+        if !self.rules.has(Rule::BreakBeforeWrite) && self.me.op == Op::Write {
             self.me.seen = Entry::Empty;
             self.me.own = self.me.found.take();
             self.goto(Pc::Modify);
@@ -98,8 +98,47 @@ impl Stepper<'_> {
         own.locked = false;
         self.expect(new);
         self.put_own();
-        self.file().writing = false;
+        if self.me.op == Op::Write {
+            self.file().writing = false;
+        }
         self.done();
+    }
+
+    // A store through a mapping
+
+    pub(super) fn start_store(&mut self) {
+        // What is going to be written to need not be shared first.
+        self.me.alone = true;
+        self.goto(Pc::Load);
+    }
+
+    /// A broken alias: the folio is known to others, who may take it away again.
+    pub(super) fn store_to_own(&mut self) {
+        self.own().locked = false;
+        self.me.found = self.me.own.take();
+        self.goto(Pc::StoreLock);
+    }
+
+    /// The file system's page_mkwrite, with the invalidate_lock and the folio's lock for a moment.
+    pub(super) fn store_lock(&mut self) -> Step {
+        let file = *self.file();
+        if file.invalidating || file.writing || self.found().locked {
+            return Err(Blocked);
+        }
+        self.me.seen = Entry::Empty;
+        if !self.is_mine() {
+            self.put_found();
+            self.goto(Pc::Load);
+            return Ok(());
+        }
+        let frame = self.me.found.take();
+        self.me.own = frame;
+        if self.page().pte.is_none() {
+            self.page().pte = frame;
+            self.own().refs += 1;
+        }
+        self.modify();
+        Ok(())
     }
 
     // Write-back
