@@ -17,13 +17,14 @@ use crate::patchfile::PatchFile;
 use crate::source::BASE;
 
 /// Paths of the repository that are not of the kernel.
-const OWN: [&str; 10] = [
+const OWN: [&str; 11] = [
     "README.md",
     "MAINTAINERS",
     "COPYING",
     "LICENSES",
     "lab",
     "tools/lab",
+    "tools/model",
     ".ci",
     ".gitignore",
     ".editorconfig",

@@ -479,7 +479,7 @@ impl State {
 
     /// A content that is nowhere else.
     pub fn fresh(&self) -> Content {
-        let mut used: Contents = 1 << ZEROES | 1 << GARBAGE;
+        let mut used: Contents = (1 << ZEROES) | (1 << GARBAGE);
         for content in self.disk {
             used |= 1 << content;
         }
