@@ -112,6 +112,7 @@ pub fn exec(lab: &Lab, args: &ExecArgs) -> Result<i32> {
             ..Job::default()
         },
         files: vec![(script.into(), "script".into())],
+        share: None,
         out: args.out.clone(),
         stdout: Box::new(std::io::stdout()),
         stderr: Box::new(std::io::stderr()),
@@ -121,7 +122,7 @@ pub fn exec(lab: &Lab, args: &ExecArgs) -> Result<i32> {
                 step.done();
             }
         }),
-        on_tick: Box::new(|| {}),
+        on_tick: Box::new(|| true),
     }
     .run()?;
     status_of(outcome, &machine)
@@ -176,6 +177,7 @@ pub fn shell(lab: &Lab, args: &ShellArgs) -> Result<i32> {
             ..Job::default()
         },
         files: vec![],
+        share: None,
         out: args.out.clone(),
         stdout: Box::new(std::io::stdout()),
         stderr: Box::new(std::io::stderr()),
@@ -185,7 +187,7 @@ pub fn shell(lab: &Lab, args: &ShellArgs) -> Result<i32> {
                 raw_terminal();
             }
         }),
-        on_tick: Box::new(|| {}),
+        on_tick: Box::new(|| true),
     }
     .run();
     signals::restore_terminal();
