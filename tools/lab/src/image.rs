@@ -14,7 +14,7 @@ use crate::source::write_apt;
 use crate::ui::Step;
 
 /// About as many lines as mmdebstrap prints, for the progress bar.
-const LINES: u64 = 400;
+const LINES: u64 = 2000;
 /// Left free in the image, in MiB: for what a guest writes before it is thrown away.
 const SPARE_MIB: u64 = 1024;
 

@@ -262,7 +262,7 @@ pub fn xfstests(lab: &Lab, args: &XfstestsArgs) -> Result<i32> {
     let found = differences(&before.tests, &after.tests);
     after.write(&out, Some(&found))?;
     ui::say(format!("the results are in {}", out.display()));
-    print!("{}", comparison(&found, &was, &name));
+    print!("{}", comparison(&found, &was, short(&name)));
     Ok(status(!found.iter().any(Difference::is_regression)))
 }
 
@@ -388,6 +388,7 @@ impl Session<'_> {
             self.book.borrow_mut().results.boots += 1;
             if matches!(booted.outcome.ending, Ending::Ended(_)) {
                 self.ended(&booted)?;
+                self.keep_files(&results, out)?;
                 break;
             }
             // As the host's disk fills up, the guest stops for no fault of its own.
@@ -399,15 +400,18 @@ impl Session<'_> {
                 bail!("the guest ended before the first test");
             }
             self.give_up(booted, &results)?;
+            self.keep_files(&results, out)?;
             let book = self.book.borrow();
             if book.listed.is_some() && book.missing().is_empty() {
                 break;
             }
         }
-        let mut all = self.book.into_inner().results;
-        fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
-        all.keep_files(&results, out)?;
-        Ok(all)
+        Ok(self.book.into_inner().results)
+    }
+
+    fn keep_files(&self, results: &Path, out: &Path) -> Result<()> {
+        let mut book = self.book.borrow_mut();
+        book.results.keep_files(results, out)
     }
 
     /// The script came to its own end: what it announced must be there.
@@ -532,7 +536,7 @@ impl Session<'_> {
         let (text, complaints) = (take(&text), take(&complaints));
         // What came between the last look and the end.
         progress.tick(&mut reader, &text);
-        progress.end();
+        progress.end(matches!(outcome.ending, Ending::Ended(_)));
         Ok(Booted {
             outcome,
             running: reader.running().map(String::from),
@@ -566,10 +570,11 @@ impl<'a, 'b> Progress<'a, 'b> {
         let book = self.session.book.borrow();
         let what = format!(
             "xfstests, {} on {}",
-            book.results.config, book.results.kernel
+            book.results.config,
+            short(&book.results.kernel)
         );
         match &book.listed {
-            None => Step::new(format!("{what}: booting, listing the tests"), None),
+            None => Step::new(format!("{what}, listing the tests"), None),
             Some(listed) => Step::new(what, Some(listed.len() as u64)),
         }
     }
@@ -621,19 +626,25 @@ impl<'a, 'b> Progress<'a, 'b> {
         let Some(step) = &mut self.step else {
             return;
         };
-        let now = self.running.as_deref().unwrap_or("");
+        let now = self.running.as_deref().unwrap_or("between tests");
         let detail = format!("{}{now}", book.so_far());
         match &book.listed {
             Some(_) => step.reach(book.results.tests.len() as u64, &detail),
-            None => step.at(&detail),
+            None => step.at("booting"),
         }
     }
 
-    fn end(&mut self) {
-        if let Some(step) = self.step.take() {
+    /// The boot is over; done is only what came to its own end.
+    fn end(&mut self, done: bool) {
+        if let Some(step) = self.step.take().filter(|_| done) {
             step.done();
         }
     }
+}
+
+/// A kernel's name, or of its path the end: a line of progress has little room.
+fn short(kernel: &str) -> &str {
+    kernel.rsplit('/').next().unwrap_or(kernel)
 }
 
 /// One line on standard output; what a failed test said goes to standard error.
