@@ -30,19 +30,18 @@ pub struct Bootable {
     pub image: PathBuf,
 }
 
-/// Makes, or finds, what is needed to boot a kernel of this checkout.
-pub fn bootable(lab: &Lab, wanted: Wanted) -> Result<Bootable> {
-    let tree = kernel::tree(lab)?;
+/// What the arguments ask to boot.
+pub fn asked_for(lab: &Lab, kernel: Option<&Path>, wanted: Wanted) -> Result<Bootable> {
     Ok(Bootable {
-        kernel: kernel::prepare(lab, &tree, wanted)?.image,
+        kernel: kernel_asked_for(lab, kernel, wanted)?,
         image: image::prepare(lab)?,
     })
 }
 
-/// What the arguments ask to boot.
-pub fn asked_for(lab: &Lab, kernel: Option<&Path>, wanted: Wanted) -> Result<Bootable> {
+/// The bzImage that the arguments ask to boot.
+pub fn kernel_asked_for(lab: &Lab, kernel: Option<&Path>, wanted: Wanted) -> Result<PathBuf> {
     let Some(kernel) = kernel else {
-        return bootable(lab, wanted);
+        return Ok(kernel::prepare(lab, &kernel::tree(lab)?, wanted)?.image);
     };
     // QEMU sees the cache folder, not the rest of the host.
     let copy = lab
@@ -53,10 +52,7 @@ pub fn asked_for(lab: &Lab, kernel: Option<&Path>, wanted: Wanted) -> Result<Boo
     fs::copy(kernel, copy.join("bzImage"))
         .with_context(|| format!("cannot read {}", kernel.display()))?;
     kernel::keep_recent(lab, "kernels-foreign", &copy);
-    Ok(Bootable {
-        kernel: copy.join("bzImage"),
-        image: image::prepare(lab)?,
-    })
+    Ok(copy.join("bzImage"))
 }
 
 /// Refuses what cannot be a script, before anything is built for it.

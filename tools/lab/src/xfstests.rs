@@ -17,6 +17,7 @@ use crate::cli::XfstestsArgs;
 use crate::exec::{self, Bootable};
 use crate::exit;
 use crate::guest::{Job, OUT};
+use crate::image;
 use crate::kernel::{self, Wanted};
 use crate::lab::Lab;
 use crate::machine::{Boot, Ending, Machine, Outcome};
@@ -191,6 +192,14 @@ fn available(meminfo: &str) -> Option<u64> {
     Some(kib << 10)
 }
 
+/// What to boot: the kernel, and the image with all that tests call.
+fn bootable(lab: &Lab, kernel: Option<&Path>, wanted: Wanted) -> Result<Bootable> {
+    Ok(Bootable {
+        kernel: exec::kernel_asked_for(lab, kernel, wanted)?,
+        image: image::prepare_for_xfstests(lab)?,
+    })
+}
+
 /// Where the results go: --out, or a new folder in the cache.
 fn place(lab: &Lab, args: &XfstestsArgs) -> Result<PathBuf> {
     if let Some(out) = &args.out {
@@ -228,9 +237,12 @@ pub fn xfstests(lab: &Lab, args: &XfstestsArgs) -> Result<i32> {
         Some(file) => file.display().to_string(),
         None => wanted.name(),
     };
-    let bootable = exec::asked_for(lab, args.kernel.as_deref(), wanted)?;
+    let booted = bootable(lab, args.kernel.as_deref(), wanted)?;
     let other = match args.against {
-        Some(variant) => Some((variant, exec::bootable(lab, Wanted::new(variant))?)),
+        Some(variant) => {
+            let kernel = Wanted::new(variant);
+            Some((kernel.name(), bootable(lab, None, kernel)?))
+        }
         None => None,
     };
     let out = place(lab, args)?;
@@ -247,18 +259,17 @@ pub fn xfstests(lab: &Lab, args: &XfstestsArgs) -> Result<i32> {
         }
         .run(out)
     };
-    let Some((variant, other)) = other else {
-        let results = run(name, &bootable, &out, false)?;
+    let Some((was, other)) = other else {
+        let results = run(name, &booted, &out, false)?;
         results.write(&out, None)?;
         ui::say(format!("the results are in {}", out.display()));
         println!("{}", results.summary());
         return Ok(status(results.counts().failed == 0));
     };
-    let was = Wanted::new(variant).name();
     let aside = out.join(format!("against-{was}"));
     let before = run(was.clone(), &other, &aside, true)?;
     before.write(&aside, None)?;
-    let after = run(name.clone(), &bootable, &out, true)?;
+    let after = run(name.clone(), &booted, &out, true)?;
     let found = differences(&before.tests, &after.tests);
     after.write(&out, Some(&found))?;
     ui::say(format!("the results are in {}", out.display()));
