@@ -254,10 +254,11 @@ pub fn xfstests(lab: &Lab, args: &XfstestsArgs) -> Result<i32> {
             asked: &asked,
             machine: &machine,
             bootable,
+            out,
             quiet,
             book: RefCell::new(Book::new(args, name, &asked)),
         }
-        .run(out)
+        .run()
     };
     let Some((was, other)) = other else {
         let results = run(name, &booted, &out, false)?;
@@ -376,6 +377,8 @@ struct Session<'a> {
     asked: &'a CheckArgs,
     machine: &'a Machine,
     bootable: &'a Bootable,
+    /// Where the results go.
+    out: &'a Path,
     /// Tests are not told one by one.
     quiet: bool,
     book: RefCell<Book>,
@@ -390,7 +393,7 @@ struct Booted {
 
 impl Session<'_> {
     /// Boots guests until all tests have had their turn.
-    fn run(self, out: &Path) -> Result<Results> {
+    fn run(self) -> Result<Results> {
         let scratch = self.lab.scratch()?;
         let results = scratch.path().join("results");
         loop {
@@ -399,7 +402,7 @@ impl Session<'_> {
             self.book.borrow_mut().results.boots += 1;
             if matches!(booted.outcome.ending, Ending::Ended(_)) {
                 self.ended(&booted)?;
-                self.keep_files(&results, out)?;
+                self.keep_files(&results)?;
                 break;
             }
             // As the host's disk fills up, the guest stops for no fault of its own.
@@ -411,7 +414,7 @@ impl Session<'_> {
                 bail!("the guest ended before the first test");
             }
             self.give_up(booted, &results)?;
-            self.keep_files(&results, out)?;
+            self.keep_files(&results)?;
             let book = self.book.borrow();
             if book.listed.is_some() && book.missing().is_empty() {
                 break;
@@ -420,9 +423,9 @@ impl Session<'_> {
         Ok(self.book.into_inner().results)
     }
 
-    fn keep_files(&self, results: &Path, out: &Path) -> Result<()> {
+    fn keep_files(&self, results: &Path) -> Result<()> {
         let mut book = self.book.borrow_mut();
-        book.results.keep_files(results, out)
+        book.results.keep_files(results, self.out)
     }
 
     /// The script came to its own end: what it announced must be there.
@@ -473,7 +476,11 @@ impl Session<'_> {
         }
     }
 
+    /// Shows a test, and writes what is known by now: a run of hours may be
+    /// interrupted.
     fn show(&self, test: &Test) {
+        // The end is written again, and told if it cannot be.
+        let _ = self.book.borrow().results.write(self.out, None);
         if !self.quiet {
             ui::aside(|| print_test(test));
         }
