@@ -200,12 +200,19 @@ fn bootable(lab: &Lab, kernel: Option<&Path>, wanted: Wanted) -> Result<Bootable
     })
 }
 
+/// Refuses a folder for the results in which others may be.
+fn check_out(out: Option<&Path>) -> Result<()> {
+    match out {
+        Some(out) if !is_free(out)? => {
+            bail!("--out {}: the folder is not empty", out.display())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Where the results go: --out, or a new folder in the cache.
 fn place(lab: &Lab, args: &XfstestsArgs) -> Result<PathBuf> {
     if let Some(out) = &args.out {
-        if !is_free(out)? {
-            bail!("--out {}: the folder is not empty", out.display());
-        }
         fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
         return Ok(out.clone());
     }
@@ -225,6 +232,7 @@ pub fn xfstests(lab: &Lab, args: &XfstestsArgs) -> Result<i32> {
     let asked = CheckArgs::parse(&args.check)?;
     let tree = check_tree(&args.dir)?;
     check_names(&tree, &asked)?;
+    check_out(args.out.as_deref())?;
     if args.kernel.is_none() && args.against == Some(args.variant) {
         bail!("--against: that is the kernel which is to be compared");
     }
@@ -801,7 +809,11 @@ mod tests {
             args.out = out;
             args
         };
-        assert!(place(&temp.lab, &args(Some(taken))).is_err());
+        let said = check_out(Some(&taken)).unwrap_err().to_string();
+        assert!(said.contains("not empty"), "{said}");
+        assert!(check_out(Some(&taken.join("new"))).is_ok() && check_out(None).is_ok());
+        let new = taken.join("new");
+        assert_eq!(place(&temp.lab, &args(Some(new.clone()))).unwrap(), new);
         let first = place(&temp.lab, &args(None)).unwrap();
         let second = place(&temp.lab, &args(None)).unwrap();
         assert_ne!(first, second);
