@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::kernel::Variant;
 use crate::machine::Machine;
 use crate::size::Size;
+use crate::xfstests::Config;
 
 const AFTER: &str = "\
 Everything that the lab makes lies in one folder, $LAB_CACHE (default: \
@@ -52,6 +53,12 @@ times the page cache of one copy; 1 if not; \
 const TEST_STATUS: &str = "\
 Exit status: 0 no test failed; 1 a test failed; \
 2 wrong arguments, or something that the lab needs is missing.";
+
+const XFSTESTS_STATUS: &str = "\
+Exit status: 0 no test failed, or with --against nothing that passed there failed \
+to do so here; 1 otherwise; \
+2 wrong arguments, or something that the lab needs is missing; \
+123, 124, 125 as of exec, if the guest did not come as far as the first test.";
 
 const COCCI_STATUS: &str = "\
 Exit status: 0 all patches are what is made; 1 one is not; \
@@ -135,6 +142,24 @@ pub enum Command {
     /// root file system can be written to and is thrown away.
     #[command(after_help = guest_and(EXEC_STATUS))]
     Exec(ExecArgs),
+
+    /// Runs an xfstests tree of your own in the guest, one line for each test; the
+    /// last line is "N passed, N failed"
+    ///
+    /// DIR holds xfstests' check, built or installed as its README says, for Debian
+    /// 13 or anything that runs there. It is not written to: the guest has it
+    /// read-only, with an overlay that is thrown away. Devices, users, udev and the
+    /// programs that tests call are the lab's business. What follows DIR goes to
+    /// check: names of tests, -g, -x, -X, -e, -E, -r, --exact-order, -l, -udiff;
+    /// without any, the group "auto" is run.
+    ///
+    /// A test that takes longer than --test-timeout, or in which the guest goes down
+    /// or its kernel reports a bug, has failed, and the rest is run in another guest.
+    /// In --out are results.json, junit.xml, and of each failed test its .out.bad,
+    /// .full, .dmesg, of one that ended the guest also .report or .stacks, and
+    /// .console.
+    #[command(after_help = guest_and(XFSTESTS_STATUS))]
+    Xfstests(XfstestsArgs),
 
     /// A shell in the guest; Ctrl-] ends a guest that no longer answers
     #[command(after_help = guest_and(EXEC_STATUS))]
@@ -356,6 +381,47 @@ pub struct ExecArgs {
     pub script: Vec<String>,
 }
 
+/// Arguments of `xfstests`.
+#[derive(Args)]
+pub struct XfstestsArgs {
+    /// The kernel: patched, base (without the series) or debug
+    #[arg(long, value_enum, default_value = "patched")]
+    pub variant: Variant,
+    /// Boot this bzImage instead, whatever it was built from
+    #[arg(long, value_name = "FILE", conflicts_with = "variant")]
+    pub kernel: Option<PathBuf>,
+    /// Run the same on this kernel before, and print only the tests that come out
+    /// otherwise; what came out there is in --out, in the folder against-VARIANT
+    #[arg(long, value_enum, value_name = "VARIANT")]
+    pub against: Option<Variant>,
+    /// What the file systems are like
+    #[arg(long, value_enum, default_value = "xfs")]
+    pub config: Config,
+    /// Size of each device [default: 6G, or 3G of pmem, which is this machine's
+    /// memory]
+    #[arg(long)]
+    pub size: Option<Size>,
+    /// Memory of the guest
+    #[arg(long, default_value = "3G")]
+    pub mem: Size,
+    /// How long one test may take
+    #[arg(long, value_name = "SECONDS", default_value = "1200", value_parser = seconds)]
+    pub test_timeout: Duration,
+    /// Where the results go, a new or empty folder [default: a new one in the
+    /// cache, which is printed; the last dozen are kept]
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// The xfstests tree
+    pub dir: PathBuf,
+    /// For check: which tests
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "CHECK-ARG"
+    )]
+    pub check: Vec<String>,
+}
+
 /// Arguments of `shell`.
 #[derive(Args)]
 pub struct ShellArgs {
@@ -442,6 +508,20 @@ mod tests {
         assert_eq!(exec.machine.mem, Size(1 << 30));
     }
 
+    /// What follows the xfstests tree is check's, but for the lab's own options.
+    #[test]
+    fn check_keeps_its_arguments() {
+        let cli = Cli::parse_from([
+            "lab", "xfstests", "/t", "--config", "xfs-1k", "-g", "quick", "xfs/001",
+        ]);
+        let Command::Xfstests(args) = cli.command else {
+            panic!("not xfstests");
+        };
+        assert_eq!(args.config, Config::Xfs1k);
+        assert_eq!(args.check, ["-g", "quick", "xfs/001"]);
+        assert_eq!(args.dir, PathBuf::from("/t"));
+    }
+
     /// Wrong values are refused at the command line.
     #[test]
     fn wrong_values_are_refused() {
@@ -454,6 +534,11 @@ mod tests {
             &["lab", "run", "--variant", "base"],
             &["lab", "test", "--variant", "base"],
             &["lab", "cocci", "--onto", "/linux"],
+            &["lab", "xfstests"],
+            &["lab", "xfstests", "--config", "ext4", "/tree"],
+            &["lab", "xfstests", "--against", "best", "/tree"],
+            &["lab", "xfstests", "--test-timeout", "0", "/tree"],
+            &["lab", "xfstests", "--size", "6", "/tree"],
             &["lab", "build", "--all-users", "--variant", "debug"],
             &["lab", "dance"],
             &["lab"],
@@ -466,7 +551,7 @@ mod tests {
     #[test]
     fn help_is_complete() {
         let mut cli = Cli::command();
-        let wanted: [(&str, &[&str]); 8] = [
+        let wanted: [(&str, &[&str]); 9] = [
             (
                 "run",
                 &[
@@ -496,6 +581,19 @@ mod tests {
                     "KASAN",
                     "124",
                     "root",
+                ],
+            ),
+            (
+                "xfstests",
+                &[
+                    "README",
+                    "xfs-rt",
+                    "--against",
+                    "--test-timeout",
+                    "junit.xml",
+                    ".out.bad",
+                    "-E",
+                    "Exit status",
                 ],
             ),
             ("shell", &["Ctrl-]", "Exit status"]),

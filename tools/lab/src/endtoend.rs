@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use crate::cli::TestArgs;
-use crate::exit::{REPORT, TIMEOUT, USAGE};
+use crate::exit::{FAILED, REPORT, TIMEOUT, USAGE};
 use crate::kernel::Variant;
 use crate::ktap::Verdict;
 use crate::lab::Lab;
@@ -23,7 +23,7 @@ use crate::ui::Step;
 /// A test: its name, and what it does.
 type Test = (&'static str, fn(&Bench) -> Result<Option<String>>);
 
-const TESTS: [Test; 13] = [
+const TESTS: [Test; 14] = [
     ("exit-status", exit_status),
     ("output-bytes", output_bytes),
     ("out-folder", out_folder),
@@ -35,6 +35,7 @@ const TESTS: [Test; 13] = [
     ("panic-is-shown", panic),
     ("time-limit-shows-stacks", time_limit),
     ("signal-leaves-nothing", signal),
+    ("xfstests", xfstests),
     ("wrong-arguments", wrong_arguments),
     ("wrong-tarball", wrong_tarball),
 ];
@@ -371,6 +372,94 @@ fn signal(bench: &Bench) -> Result<Option<String>> {
     )
 }
 
+/// What stands in for xfstests' check: it prints as that one does.
+const CHECK: &str = r#"#!/bin/bash
+. "$HOST_OPTIONS"
+while [ $# -gt 0 ]; do
+	case $1 in
+	-n) list=yes ;;
+	-E) shift; exclude=$1 ;;
+	esac
+	shift
+done
+for test in generic/001 generic/002 generic/003 generic/004; do
+	printf '%-12s' $test
+	if grep -qx $test "$exclude"; then
+		# As the real one does, whatever else it leaves out.
+		rm -f "$RESULT_BASE/$test.out.bad"
+		echo '       [expunged]'
+		continue
+	fi
+	[ -z "${list-}" ] || { echo; continue; }
+	printf '       '
+	case $test in
+	*1) touch written && test -b "$TEST_DEV" && test -b "$SCRATCH_DEV" && id fsgqa >/dev/null &&
+		xfs_db -r -c version "$TEST_DEV" | grep -q REFLINK && echo ' 3s' ;;
+	*2) mkdir -p "$RESULT_BASE/generic"
+		echo bad >"$RESULT_BASE/$test.out.bad"
+		echo '- output mismatch'
+		echo '    +bad' ;;
+	*3) echo '<4>WARNING: lab test' >/dev/kmsg; sleep 100000 ;;
+	*4) echo '[not run] no need' ;;
+	esac
+done
+[ -z "${list-}" ] || exit 0
+echo Ran: all
+exit 1
+"#;
+
+/// A folder that looks like an xfstests tree.
+fn fake_xfstests(bench: &Bench) -> Result<PathBuf> {
+    let tree = bench.dir.join("tree");
+    for folder in ["common", "tests/generic", "ltp"] {
+        fs::create_dir_all(tree.join(folder))?;
+    }
+    for file in ["common/rc", "tests/generic/group.list", "ltp/fsstress"] {
+        fs::write(tree.join(file), "")?;
+    }
+    let check = tree.join("check");
+    fs::write(&check, CHECK)?;
+    fs::set_permissions(&check, fs::Permissions::from_mode(0o755))?;
+    Ok(tree)
+}
+
+/// A test that brings the guest down is a failure, those after it are run, the
+/// tree stays as it was, and what a failed test left is there.
+fn xfstests(bench: &Bench) -> Result<Option<String>> {
+    let tree = fake_xfstests(bench)?;
+    let out = bench.dir.join("results");
+    let output = bench
+        .lab(&["xfstests", "--size", "1G", "--out"])?
+        .arg(&out)
+        .args(&bench.kernel)
+        .arg(&tree)
+        .output()?;
+    let said = "ok   generic/001 3s\nFAIL generic/002\nFAIL generic/003\n\
+                skip generic/004: no need\n1 not run\n1 passed, 2 failed\n";
+    let holds = |file: &str, text: &str| {
+        fs::read_to_string(out.join(file)).is_ok_and(|found| found.contains(text))
+    };
+    expect(
+        &output,
+        &[
+            ("status 1", output.status.code() == Some(FAILED)),
+            ("a line for each test", output.stdout == said.as_bytes()),
+            ("why it failed", says(&output.stderr, "    +bad")),
+            (
+                "the report",
+                holds("generic/003.report", "WARNING: lab test"),
+            ),
+            (
+                "the file of the first boot",
+                holds("generic/002.out.bad", "bad"),
+            ),
+            ("JSON", holds("results.json", "\"boots\": 2")),
+            ("JUnit", holds("junit.xml", "failures=\"2\"")),
+            ("an untouched tree", !tree.join("written").exists()),
+        ],
+    )
+}
+
 /// How many temporary folders there are in the cache.
 fn open_scratch(cache: &Path) -> usize {
     fs::read_dir(cache.join("tmp")).map_or(0, |entries| entries.count())
@@ -381,7 +470,7 @@ fn open_scratch(cache: &Path) -> usize {
 fn wrong_arguments(bench: &Bench) -> Result<Option<String>> {
     let script = bench.script("#!/bin/sh\n")?;
     let script = script.display().to_string();
-    let lines: [(&[&str], &str); 10] = [
+    let lines: [(&[&str], &str); 17] = [
         (&["exec"], "SCRIPT"),
         (&["exec", "/nowhere/script"], "/nowhere/script"),
         (&["exec", "/etc/passwd"], "not executable"),
@@ -391,6 +480,13 @@ fn wrong_arguments(bench: &Bench) -> Result<Option<String>> {
         (&["exec", "--cpus", "3", "--numa", "2", &script], "evenly"),
         (&["exec", "--icount", "--cpus", "2", &script], "--icount"),
         (&["exec", "--bogus", &script], "--bogus"),
+        (&["xfstests"], "DIR"),
+        (&["xfstests", "/nowhere/tree"], "/nowhere/tree"),
+        (&["xfstests", "/etc"], "/etc is not an xfstests tree"),
+        (&["xfstests", "/etc/passwd"], "not a folder"),
+        (&["xfstests", "--config", "ext4", "/etc"], "ext4"),
+        (&["xfstests", "/etc", "-n"], "-n is none of"),
+        (&["xfstests", "/etc", "-g"], "-g needs a value"),
         (&["dance"], "dance"),
     ];
     for (line, what) in &lines {

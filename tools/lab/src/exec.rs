@@ -30,19 +30,18 @@ pub struct Bootable {
     pub image: PathBuf,
 }
 
-/// Makes, or finds, what is needed to boot a kernel of this checkout.
-pub fn bootable(lab: &Lab, wanted: Wanted) -> Result<Bootable> {
-    let tree = kernel::tree(lab)?;
+/// What the arguments ask to boot.
+pub fn asked_for(lab: &Lab, kernel: Option<&Path>, wanted: Wanted) -> Result<Bootable> {
     Ok(Bootable {
-        kernel: kernel::prepare(lab, &tree, wanted)?.image,
+        kernel: kernel_asked_for(lab, kernel, wanted)?,
         image: image::prepare(lab)?,
     })
 }
 
-/// What the arguments ask to boot.
-pub fn asked_for(lab: &Lab, kernel: Option<&Path>, wanted: Wanted) -> Result<Bootable> {
+/// The bzImage that the arguments ask to boot.
+pub fn kernel_asked_for(lab: &Lab, kernel: Option<&Path>, wanted: Wanted) -> Result<PathBuf> {
     let Some(kernel) = kernel else {
-        return bootable(lab, wanted);
+        return Ok(kernel::prepare(lab, &kernel::tree(lab)?, wanted)?.image);
     };
     // QEMU sees the cache folder, not the rest of the host.
     let copy = lab
@@ -53,10 +52,7 @@ pub fn asked_for(lab: &Lab, kernel: Option<&Path>, wanted: Wanted) -> Result<Boo
     fs::copy(kernel, copy.join("bzImage"))
         .with_context(|| format!("cannot read {}", kernel.display()))?;
     kernel::keep_recent(lab, "kernels-foreign", &copy);
-    Ok(Bootable {
-        kernel: copy.join("bzImage"),
-        image: image::prepare(lab)?,
-    })
+    Ok(copy.join("bzImage"))
 }
 
 /// Refuses what cannot be a script, before anything is built for it.
@@ -112,6 +108,7 @@ pub fn exec(lab: &Lab, args: &ExecArgs) -> Result<i32> {
             ..Job::default()
         },
         files: vec![(script.into(), "script".into())],
+        share: None,
         out: args.out.clone(),
         stdout: Box::new(std::io::stdout()),
         stderr: Box::new(std::io::stderr()),
@@ -121,7 +118,7 @@ pub fn exec(lab: &Lab, args: &ExecArgs) -> Result<i32> {
                 step.done();
             }
         }),
-        on_tick: Box::new(|| {}),
+        on_tick: Box::new(|| true),
     }
     .run()?;
     status_of(outcome, &machine)
@@ -176,6 +173,7 @@ pub fn shell(lab: &Lab, args: &ShellArgs) -> Result<i32> {
             ..Job::default()
         },
         files: vec![],
+        share: None,
         out: args.out.clone(),
         stdout: Box::new(std::io::stdout()),
         stderr: Box::new(std::io::stderr()),
@@ -185,7 +183,7 @@ pub fn shell(lab: &Lab, args: &ShellArgs) -> Result<i32> {
                 raw_terminal();
             }
         }),
-        on_tick: Box::new(|| {}),
+        on_tick: Box::new(|| true),
     }
     .run();
     signals::restore_terminal();

@@ -14,7 +14,7 @@ use crate::source::write_apt;
 use crate::ui::Step;
 
 /// About as many lines as mmdebstrap prints, for the progress bar.
-const LINES: u64 = 400;
+const LINES: u64 = 2000;
 /// Left free in the image, in MiB: for what a guest writes before it is thrown away.
 const SPARE_MIB: u64 = 1024;
 
@@ -35,8 +35,21 @@ const EXCLUDED: [&str; 3] = [
 
 /// The image, made if it is not there.
 pub fn prepare(lab: &Lab) -> Result<PathBuf> {
-    let recipe = fs::read_to_string(lab.own("guestroot.txt"))
-        .context("cannot read the guest's package list")?;
+    prepare_from(lab, &["guestroot.txt"])
+}
+
+/// The image with what xfstests needs besides, made if it is not there.
+pub fn prepare_for_xfstests(lab: &Lab) -> Result<PathBuf> {
+    prepare_from(lab, &["guestroot.txt", "guestroot-xfstests.txt"])
+}
+
+/// The image with the packages of these lists.
+fn prepare_from(lab: &Lab, lists: &[&str]) -> Result<PathBuf> {
+    let mut recipe = String::new();
+    for list in lists {
+        recipe += &fs::read_to_string(lab.own(list))
+            .with_context(|| format!("cannot read the guest's package list {list}"))?;
+    }
     let packages: Vec<&str> = packages(&recipe);
     let name = key([
         packages.join("\n").as_bytes(),

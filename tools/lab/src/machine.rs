@@ -197,6 +197,9 @@ pub struct Boot<'a> {
     /// Files and folders of the host to be found in the guest's `/lab/in`, with
     /// the name that they have there.
     pub files: Vec<(PathBuf, String)>,
+    /// A folder of the host that is too large to be copied there: the guest mounts
+    /// it by the tag lab_share, and cannot write to it.
+    pub share: Option<PathBuf>,
     /// The host's folder behind `$OUT`; thrown away if there is none.
     pub out: Option<PathBuf>,
     /// Takes the job's standard output.
@@ -207,8 +210,9 @@ pub struct Boot<'a> {
     pub interactive: bool,
     /// Called once, when the job starts.
     pub on_start: Box<dyn FnMut() + 'a>,
-    /// Called again and again while the guest lives.
-    pub on_tick: Box<dyn FnMut() + 'a>,
+    /// Called again and again while the guest lives; false ends it as if its time
+    /// limit had passed.
+    pub on_tick: Box<dyn FnMut() -> bool + 'a>,
 }
 
 /// How a boot ended.
@@ -407,7 +411,11 @@ impl Boot<'_> {
             held.push(file);
         }
 
-        for (id, path, options) in [("in", "/work/in", ",readonly=on"), ("out", "/work/out", "")] {
+        let mut folders = vec![("in", "/work/in", ",readonly=on"), ("out", "/work/out", "")];
+        if self.share.is_some() {
+            folders.push(("share", "/work/share", ",readonly=on"));
+        }
+        for (id, path, options) in folders {
             line.extend([
                 "-fsdev".into(),
                 format!("local,id={id},path={path},security_model=none{options}"),
@@ -446,10 +454,13 @@ impl Boot<'_> {
             ]);
         }
 
-        let mut command = Inside::new(self.lab, line)
+        let mut inside = Inside::new(self.lab, line)
             .bind(input, "/work/in")
-            .bind(out, "/work/out")
-            .command()?;
+            .bind(out, "/work/out");
+        if let Some(share) = &self.share {
+            inside = inside.bind(share, "/work/share");
+        }
+        let mut command = inside.command()?;
         let child = command
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::piped())
@@ -538,7 +549,7 @@ impl Boot<'_> {
                     std::thread::sleep(Duration::from_millis(20));
                 }
             }
-            (self.on_tick)();
+            let patient = (self.on_tick)();
             let now = Instant::now();
             if watch.begun() {
                 if watch.complete(now) || closed {
@@ -581,7 +592,7 @@ impl Boot<'_> {
                         .into(),
                 });
             }
-            if now >= deadline {
+            if now >= deadline || !patient {
                 let stacks = ask_for_stacks(&mut console, ends.monitor, &receiver, &mut file)?;
                 return Ok(Ending::TimedOut { stacks });
             }

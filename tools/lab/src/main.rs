@@ -38,6 +38,9 @@ mod testing;
 
 mod types;
 mod ui;
+mod xfscheck;
+mod xfsresult;
+mod xfstests;
 
 use anyhow::Result;
 use clap::Parser;
@@ -73,6 +76,7 @@ fn run(command: Command) -> Result<i32> {
         Command::Run(args) => run::run(&lab, &args),
         Command::Exec(args) => exec::exec(&lab, &args),
         Command::Shell(args) => exec::shell(&lab, &args),
+        Command::Xfstests(args) => xfstests::xfstests(&lab, &args),
         Command::Build(args) => {
             let tree = kernel::tree(&lab)?;
             if args.all_users {

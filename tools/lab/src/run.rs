@@ -203,6 +203,7 @@ pub fn run(lab: &Lab, args: &RunArgs) -> Result<i32> {
             let count = course.begins(&line);
             step_cell.borrow_mut().reach(count, &line);
         }
+        true
     };
     let outcome = Boot {
         lab,
@@ -214,6 +215,7 @@ pub fn run(lab: &Lab, args: &RunArgs) -> Result<i32> {
             ..Job::default()
         },
         files: vec![(lab.own("guest/run.py"), "run.py".into())],
+        share: None,
         out: Some(args.out.clone()),
         stdout: Box::new(std::io::sink()),
         stderr: Box::new(Lines {

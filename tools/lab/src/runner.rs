@@ -193,6 +193,7 @@ impl Guest<'_> {
             machine,
             job,
             files,
+            share: None,
             out: None,
             stdout: Box::new(Shared(text.clone())),
             stderr: Box::new(ui::Stderr),
@@ -202,6 +203,7 @@ impl Guest<'_> {
                 if let Ok(text) = text.lock() {
                     watch(&text);
                 }
+                true
             }),
         }
         .run()?;
@@ -214,7 +216,7 @@ impl Guest<'_> {
 type Files = Vec<(std::path::PathBuf, String)>;
 
 /// A place for output that is read when the writer is gone.
-struct Shared(Arc<Mutex<Vec<u8>>>);
+pub struct Shared(pub Arc<Mutex<Vec<u8>>>);
 
 impl Write for Shared {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
