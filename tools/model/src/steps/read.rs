@@ -50,8 +50,7 @@ impl Stepper<'_> {
 
     pub(super) fn start_read(&mut self) {
         let page = *self.page();
-        self.me.may_read =
-            (1 << page.expected) | page.pending.map_or(0, |content| 1 << content);
+        self.me.may_read = (1 << page.expected) | page.pending.map_or(0, |content| 1 << content);
         self.goto(Pc::Load);
     }
 
