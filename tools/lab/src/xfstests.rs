@@ -105,10 +105,7 @@ impl Config {
             ],
         };
         lines.extend(devices.iter().map(|line| line.to_string()));
-        lines
-            .iter()
-            .map(|line| format!("export {line}\n"))
-            .collect()
+        format!("export {}\n", lines.join("\nexport "))
     }
 
     /// The machine with the devices that [`Config::text`] names.
