@@ -161,10 +161,7 @@ fn build<'a>(lab: &'a Lab, tree: &Tree, work: &'a Path, wanted: Wanted) -> Build
     Build {
         lab,
         work,
-        objects: lab
-            .cache
-            .join("obj")
-            .join(format!("{}-{name}", tree.source.id)),
+        objects: kernel::objects(lab, tree, &name),
         what: format!("the {name} kernel, Linux {}", tree.source.version),
     }
 }

@@ -236,10 +236,7 @@ fn every_step(lab: &Lab, tree: &Tree, series: &Series) -> Result<()> {
         let build = Build {
             lab,
             work: &work,
-            objects: lab
-                .cache
-                .join("obj")
-                .join(format!("{}-steps", tree.source.id)),
+            objects: kernel::objects(lab, tree, "steps"),
             what: format!("step {} of {total}, {}", number + 1, listed.file),
         };
         // Until the last step, what the series adds need not be there yet.

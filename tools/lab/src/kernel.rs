@@ -206,6 +206,13 @@ pub fn prepare(lab: &Lab, tree: &Tree, wanted: Wanted) -> Result<Kernel> {
     Ok(kernel)
 }
 
+/// Where the objects of a build of the source are kept, for the next one.
+pub fn objects(lab: &Lab, tree: &Tree, name: &str) -> PathBuf {
+    lab.cache
+        .join("obj")
+        .join(format!("{}-{name}", tree.source.id))
+}
+
 /// Builds the kernel, or what has changed of it, and does something with its
 /// objects.  The caller has the lock "kernel".
 pub fn with_objects<R>(
@@ -223,10 +230,7 @@ pub fn with_objects<R>(
     let build = Build {
         lab,
         work: &work,
-        objects: lab
-            .cache
-            .join("obj")
-            .join(format!("{}-{}", tree.source.id, wanted.name())),
+        objects: objects(lab, tree, &wanted.name()),
         what: format!(
             "the {} kernel, Linux {}",
             wanted.name(),

@@ -338,11 +338,7 @@ fn host(lab: &Lab, folder: &str, selection: &Selection, tally: &mut Tally) -> Re
         .iter()
         .filter(|case| matches!(case.verdict, Verdict::Fail(_)))
         .count();
-    for case in &cases {
-        if selection.wants("host", &case.name) {
-            tally.add("host", &case.name, &case.verdict);
-        }
-    }
+    add_wanted("host", &cases, selection, tally);
     if status != Some(0) && failures == 0 {
         let said = format!("{text}{}", String::from_utf8_lossy(&err));
         tally.add("host", &name("cargo-test"), &Verdict::Fail(said));
@@ -408,13 +404,10 @@ fn kunit(guest: &Guest, selection: &Selection, tally: &mut Tally) -> Result<()> 
     let (outcome, text) = guest.boot(&machine, job, vec![], |_| {})?;
     step.done();
     let cases = ktap::parse(&text);
-    let mut own = false;
-    for case in &cases {
-        own |= OWN_SUITES.iter().any(|suite| case.name.starts_with(suite));
-        if selection.wants("kunit", &case.name) {
-            tally.add("kunit", &case.name, &case.verdict);
-        }
-    }
+    let own = cases
+        .iter()
+        .any(|case| OWN_SUITES.iter().any(|suite| case.name.starts_with(suite)));
+    add_wanted("kunit", &cases, selection, tally);
     if let Some(said) = trouble(&outcome) {
         tally.add("kunit", "boot", &Verdict::Fail(said));
     } else if cases.is_empty() {
@@ -446,13 +439,18 @@ fn types(guest: &Guest, selection: &Selection, tally: &mut Tally) -> Result<()> 
 /// Adds all results in `text`, which must have some.
 fn add_all(group: &str, text: &str, selection: &Selection, tally: &mut Tally) {
     let cases = ktap::parse(text);
-    for case in &cases {
+    add_wanted(group, &cases, selection, tally);
+    if cases.is_empty() {
+        tally.add(group, "results", &Verdict::Fail(text.into()));
+    }
+}
+
+/// Adds those results that were asked for.
+fn add_wanted(group: &str, cases: &[Case], selection: &Selection, tally: &mut Tally) {
+    for case in cases {
         if selection.wants(group, &case.name) {
             tally.add(group, &case.name, &case.verdict);
         }
-    }
-    if cases.is_empty() {
-        tally.add(group, "results", &Verdict::Fail(text.into()));
     }
 }
 

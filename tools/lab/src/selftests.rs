@@ -62,10 +62,7 @@ pub fn prepare(lab: &Lab, tree: &Tree) -> Result<Selftests> {
 
 fn build(lab: &Lab, tree: &Tree, dir: &std::path::Path) -> Result<()> {
     let work = kernel::checkout(lab, &tree.source, Some(tree.prepared.tip()))?;
-    let objects = lab
-        .cache
-        .join("obj")
-        .join(format!("{}-selftests", tree.source.id));
+    let objects = kernel::objects(lab, tree, "selftests");
     // Nothing in there knows when a header changed; it is a few small programs.
     let _ = fs::remove_dir_all(&objects);
     let build = Build {

@@ -130,19 +130,11 @@ impl Check {
             Rule::RecheckInFault => &[Read, Fault, Write],
             Rule::Unmap => &[Fault, Write],
         };
-        Check {
-            name: format!("without-{}", rule.name()),
-            must_find: true,
-            protocol: Protocol {
-                rules: Rules {
-                    without: Some(rule),
-                },
-                ops: ops.to_vec(),
-                limit: None,
-                failures: false,
-            },
-            deep: false,
-        }
+        let mut check = Check::endless(ops, false);
+        check.name = format!("without-{}", rule.name());
+        check.must_find = true;
+        check.protocol.rules.without = Some(rule);
+        check
     }
 
     fn even_without(rule: Rule) -> Check {

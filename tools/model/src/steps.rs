@@ -208,11 +208,7 @@ impl<'a> Stepper<'a> {
         Ok(())
     }
 
-    fn finish(mut self) {
-        // What is not used any more is not to tell states apart.
-        if self.me.op == Op::Idle {
-            self.me = Thread::default();
-        }
+    fn finish(self) {
         self.state.threads[self.number] = self.me;
     }
 
@@ -220,6 +216,7 @@ impl<'a> Stepper<'a> {
         self.me.pc = pc;
     }
 
+    /// The thread is idle. What it knew is forgotten, so as not to tell states apart.
     fn done(&mut self) {
         self.me = Thread::default();
     }
