@@ -158,6 +158,20 @@ int page_cache_home_insert(struct page_cache_insertion *insertion,
 }
 
 /**
+ * page_cache_home_inserted - Note what became of a page that is read again.
+ * @insertion: What page_cache_home_insert() succeeded with.
+ * @folio: The folio, which is the home's now.
+ *
+ * Context: The folio is locked.  May sleep.
+ */
+void page_cache_home_inserted(struct page_cache_insertion *insertion,
+			      struct folio *folio)
+{
+	if (insertion->shadow)
+		workingset_refault_added(folio, insertion->shadow);
+}
+
+/**
  * page_cache_home_undo_insert - Take back page_cache_home_insert().
  * @insertion: Where.
  * @home: The home's mapping.
@@ -249,11 +263,47 @@ bool page_cache_slot_to_alias(struct address_space *mapping, pgoff_t index,
 	return true;
 }
 
+/*
+ * Unmap from a file what an alias named that is gone from its slot.
+ *
+ * Context: The home folio is locked.  Who maps it has it locked, too, and has
+ * seen the alias: so its VMA is in i_mmap already, if there is any.
+ *
+ * This is done although the folio may be seen to have no mappings: somebody
+ * else may have cleared a page table entry and not yet flushed the TLB, which
+ * the walk does for him.  Else who runs there would still read the old page
+ * after the file was written to.
+ */
+static void unmap_alias(struct address_space *mapping, pgoff_t index)
+{
+	if (mapping_mapped(mapping))
+		unmap_mapping_pages(mapping, index, 1, false);
+}
+
+/**
+ * page_cache_slot_has_alias - Does a slot hold a certain alias?
+ * @mapping: The file's mapping.
+ * @index: The slot.
+ * @alias: The alias.
+ *
+ * For those who go through the slots that may.  None can be stored meanwhile:
+ * they have the fragments mutex, under which that happens.
+ *
+ * Context: May sleep, as there may be very many.
+ */
+bool page_cache_slot_has_alias(struct address_space *mapping, pgoff_t index,
+			       const void *alias)
+{
+	cond_resched();
+	return xa_load(&mapping->i_pages, index) == alias;
+}
+
 /**
  * page_cache_slot_clear_alias - Empty a slot that holds an alias.
  * @mapping: The file's mapping.
  * @index: The slot.
  * @alias: What must be in it.
+ * @unmap: The home folio may be mapped: unmap it from this file.
  * @gone: Called under the i_pages lock if it was.  Takes it off the count: as
  *	long as the count has it, the file must not be given another block.
  * @data: For @gone.
@@ -262,25 +312,13 @@ bool page_cache_slot_to_alias(struct address_space *mapping, pgoff_t index,
  * Return: %false if something else is in the slot.
  */
 bool page_cache_slot_clear_alias(struct address_space *mapping, pgoff_t index,
-				 void *alias, void (*gone)(void *data),
-				 void *data)
+				 void *alias, bool unmap,
+				 void (*gone)(void *data), void *data)
 {
 	XA_STATE(xas, &mapping->i_pages, index);
 	bool ok;
 
-	/* Reclaim may come here for very many files. */
-	cond_resched();
-
-	/*
-	 * Reclaim asks for every slot that may hold the alias.  If this one
-	 * does, it cannot have been stored just now: our caller has either the
-	 * fragments mutex, under which that happens, or has seen it.
-	 */
-	if (xa_load(&mapping->i_pages, index) != alias)
-		return false;
-
 	mapping_set_update(&xas, mapping);
-	spin_lock(&mapping->host->i_lock);
 	xas_lock_irq(&xas);
 	ok = xas_load(&xas) == alias;
 	if (ok) {
@@ -288,14 +326,34 @@ bool page_cache_slot_clear_alias(struct address_space *mapping, pgoff_t index,
 		gone(data);
 	}
 	xas_unlock_irq(&xas);
-	/* The last alias may have been what kept the inode off the LRU. */
-	if (ok && mapping_shrinkable(mapping))
-		inode_lru_list_add(mapping->host);
-	spin_unlock(&mapping->host->i_lock);
 
-	if (ok)
-		page_cache_count(PAGE_CACHE_NR_ALIAS, -1);
-	return ok;
+	if (!ok)
+		return false;
+	page_cache_count(PAGE_CACHE_NR_ALIAS, -1);
+	if (unmap)
+		unmap_alias(mapping, index);
+	return true;
+}
+
+/**
+ * page_cache_slot_move_alias - Let an alias name another folio.
+ * @mapping: The file's mapping.
+ * @index: The slot.
+ * @from: What must be in it.
+ * @to: What it names then: a folio with the same data.
+ *
+ * Context: Both folios are locked, and the fragments are.
+ */
+void page_cache_slot_move_alias(struct address_space *mapping, pgoff_t index,
+				void *from, void *to)
+{
+	XA_STATE(xas, &mapping->i_pages, index);
+
+	mapping_set_update(&xas, mapping);
+	xas_lock_irq(&xas);
+	if (!WARN_ON_ONCE(xas_load(&xas) != from))
+		xas_store(&xas, to);
+	xas_unlock_irq(&xas);
 }
 
 /**
@@ -345,6 +403,8 @@ bool page_cache_slot_to_folio(struct address_space *mapping, pgoff_t index,
 	}
 	page_cache_count(PAGE_CACHE_NR_ALIAS, -1);
 	count_vm_event(PAGE_CACHE_BREAK);
+	/* Until now, who has it mapped sees the same data. */
+	unmap_alias(mapping, index);
 	trace_mm_filemap_add_to_page_cache(folio);
 	folio_add_lru(folio);
 	return true;
@@ -435,7 +495,7 @@ struct folio *page_cache_get_alias(struct address_space *mapping,
 
 /* See filemap_drop_aliases(). */
 bool __filemap_drop_aliases(struct address_space *mapping, pgoff_t first,
-			    pgoff_t last, bool nowait)
+			    pgoff_t last, enum page_cache_drop how)
 {
 	XA_STATE(xas, &mapping->i_pages, first);
 	bool all = true;
@@ -451,8 +511,11 @@ bool __filemap_drop_aliases(struct address_space *mapping, pgoff_t first,
 		index = xas.xa_index;	/* xas_pause() moves on */
 		xas_pause(&xas);
 		rcu_read_unlock();
-		if (page_cache_home_drop(mapping, index, nowait, false) < 0)
+		if (page_cache_home_drop(mapping, index, how) < 0)
 			all = false;
+		/* Then the inode cannot go anyway. */
+		if (!all && how == PAGE_CACHE_DROP_SHARED)
+			return false;
 		cond_resched();
 		rcu_read_lock();
 	}
@@ -470,7 +533,9 @@ bool __filemap_begin_direct_write(struct address_space *mapping,
 	 */
 	xa_lock_irq(&mapping->i_pages);
 	xa_unlock_irq(&mapping->i_pages);
-	return __filemap_drop_aliases(mapping, first, last, nowait);
+	return __filemap_drop_aliases(mapping, first, last,
+				      nowait ? PAGE_CACHE_DROP_NOWAIT :
+					       PAGE_CACHE_DROP);
 }
 
 /*

@@ -16,12 +16,20 @@
  *     folio lock		(of a folio in the file)
  *       folio lock		(of a folio in the home)
  *         home fragments mutex
- *           i_lock, then i_pages lock	(of the file)
+ *           mapping->i_mmap_rwsem	(of the file)
+ *             page table locks
+ *           i_pages lock		(of the file)
  *           i_pages lock		(of the home)
  *         i_lock, then i_pages lock	(of the home)
  *
  * The i_pages locks of a home and of a file are never held together.  Under the
  * fragments mutex nothing waits for memory: reclaim takes it.
+ *
+ * A home's folio is mapped read-only, and only by files that have an alias to
+ * it.  A page table entry is made with the folio locked, after the alias was
+ * seen in the slot; the alias is removed with the folio locked, and then what
+ * the file has mapped.  So a fault either sees that the alias has gone or is
+ * seen by who removes it.
  */
 #ifndef _LINUX_PAGE_CACHE_HOME_H
 #define _LINUX_PAGE_CACHE_HOME_H
@@ -75,6 +83,25 @@ enum page_cache_populate {
 struct page_cache_insertion {
 	struct xa_state xas;
 	void *shadow;
+};
+
+/**
+ * enum page_cache_drop - which alias to remove, and how much to wait for it
+ * @PAGE_CACHE_DROP: Any; wait for the lock of the home folio.
+ * @PAGE_CACHE_DROP_NOWAIT: Any, but fail if the home folio is locked.
+ * @PAGE_CACHE_DROP_UNUSED: As before, but leave it if the home folio is mapped,
+ *			    by this file or by another.
+ * @PAGE_CACHE_DROP_SHARED: As @PAGE_CACHE_DROP_NOWAIT, but leave the only one
+ *			    that there is to a folio: it would be freed.
+ * @PAGE_CACHE_DROP_FAILED: As @PAGE_CACHE_DROP_NOWAIT, but only one whose home
+ *			    folio could not be read.
+ */
+enum page_cache_drop {
+	PAGE_CACHE_DROP,
+	PAGE_CACHE_DROP_NOWAIT,
+	PAGE_CACHE_DROP_UNUSED,
+	PAGE_CACHE_DROP_SHARED,
+	PAGE_CACHE_DROP_FAILED,
 };
 
 /* What /proc/vmstat shows of homes: pages, slots and objects that exist now. */
@@ -159,12 +186,16 @@ page_cache_home_populate(struct page_cache_home *home,
 			 struct address_space *mapping, struct folio *folio,
 			 const struct page_cache_extent *extent);
 int page_cache_home_drop(struct address_space *mapping, pgoff_t index,
-			 bool nowait, bool failed);
+			 enum page_cache_drop how);
 struct folio *page_cache_home_break(struct address_space *mapping,
 				    pgoff_t index, bool nowait, gfp_t gfp);
 void page_cache_home_forget(struct page_cache_home *home,
 			    struct address_space *mapping,
 			    pgoff_t first, pgoff_t last);
+bool page_cache_home_walk(struct folio *folio, bool nowait,
+			  bool (*visit)(struct address_space *mapping,
+					pgoff_t index, void *data),
+			  void *data);
 
 /* mm/page_cache_home.c */
 struct inode *page_cache_home_inode(void);
@@ -177,15 +208,21 @@ bool page_cache_insertion_refill(struct page_cache_insertion *insertion,
 				 struct address_space *home);
 int page_cache_home_insert(struct page_cache_insertion *insertion,
 			   struct address_space *home, struct folio *folio);
+void page_cache_home_inserted(struct page_cache_insertion *insertion,
+			      struct folio *folio);
 void page_cache_home_undo_insert(struct page_cache_insertion *insertion,
 				 struct address_space *home,
 				 struct folio *folio);
 bool page_cache_slot_to_alias(struct address_space *mapping, pgoff_t index,
 			      struct folio *folio, void *alias, bool donate,
 			      bool (*may)(void *data), void *data);
+bool page_cache_slot_has_alias(struct address_space *mapping, pgoff_t index,
+			       const void *alias);
 bool page_cache_slot_clear_alias(struct address_space *mapping, pgoff_t index,
-				 void *alias, void (*gone)(void *data),
-				 void *data);
+				 void *alias, bool unmap,
+				 void (*gone)(void *data), void *data);
+void page_cache_slot_move_alias(struct address_space *mapping, pgoff_t index,
+				void *from, void *to);
 bool page_cache_slot_to_folio(struct address_space *mapping, pgoff_t index,
 			      void *alias, struct folio *folio,
 			      void (*gone)(void *data), void *data);
@@ -194,7 +231,7 @@ struct folio *page_cache_get_alias(struct address_space *mapping,
 void page_cache_count(enum page_cache_count item, long nr);
 void page_cache_counts(unsigned long *counts);
 bool __filemap_drop_aliases(struct address_space *mapping, pgoff_t first,
-			    pgoff_t last, bool nowait);
+			    pgoff_t last, enum page_cache_drop how);
 
 /**
  * mapping_set_home - Say which home holds the blocks that a file maps.
@@ -203,11 +240,14 @@ bool __filemap_drop_aliases(struct address_space *mapping, pgoff_t first,
  *
  * May be called again with the same home.  Does nothing while the home is not
  * enabled.  Once set, it stays until the inode is evicted.
+ *
+ * The file must want to be asked before a page that is mapped shared is written
+ * to, by ->page_mkwrite(): what is in the home is mapped without being writable.
  */
 static inline void mapping_set_home(struct address_space *mapping,
 				    struct page_cache_home *home)
 {
-	if (test_bit(AS_HOME, &mapping->flags) ||
+	if (mapping_has_home(mapping) ||
 	    !page_cache_home_enabled(home))
 		return;
 	WRITE_ONCE(mapping->host->i_private, home);
@@ -233,6 +273,16 @@ static inline bool mapping_is_home(const struct address_space *mapping)
 	return mapping && mapping->a_ops == &page_cache_home_aops;
 }
 
+/*
+ * Is a folio that is mapped shared by files?  The caller keeps it from leaving
+ * the page cache: by its lock, or by that of a page table that maps it.
+ */
+static inline bool folio_is_of_home(const struct folio *folio)
+{
+	return !folio_test_anon(folio) &&
+	       mapping_is_home(READ_ONCE(folio->mapping));
+}
+
 /* Will what is read into this file be offered to its home? */
 static inline bool mapping_shares_cache(const struct address_space *mapping)
 {
@@ -246,18 +296,22 @@ static inline bool mapping_shares_cache(const struct address_space *mapping)
  * @mapping: The file's mapping.
  * @first: First index, in pages.
  * @last: Last index, in pages, inclusive.
- * @nowait: Leave alone aliases whose home folio is locked.
+ * @how: Which, and whether to wait.
  *
- * Context: Sleeps unless @nowait.  Folios of the file may be locked.
- * Return: %true if no alias that was there at the call is left.
+ * What the file has mapped of them is unmapped.
+ *
+ * Context: May sleep, if only for the locks of the reverse map when it must not
+ * wait for a folio's.  Folios of the file may be locked.
+ * Return: %true if no alias that was there at the call was left because of a
+ * lock or because it was in use.
  */
 static inline bool filemap_drop_aliases(struct address_space *mapping,
 					pgoff_t first, pgoff_t last,
-					bool nowait)
+					enum page_cache_drop how)
 {
 	if (!mapping_home(mapping))
 		return true;
-	return __filemap_drop_aliases(mapping, first, last, nowait);
+	return __filemap_drop_aliases(mapping, first, last, how);
 }
 
 bool __filemap_begin_direct_write(struct address_space *mapping,
@@ -352,9 +406,18 @@ page_cache_home_populate(struct page_cache_home *home,
 }
 
 static inline int page_cache_home_drop(struct address_space *mapping,
-				       pgoff_t index, bool nowait, bool failed)
+				       pgoff_t index, enum page_cache_drop how)
 {
 	return 0;
+}
+
+static inline bool
+page_cache_home_walk(struct folio *folio, bool nowait,
+		     bool (*visit)(struct address_space *mapping, pgoff_t index,
+				   void *data),
+		     void *data)
+{
+	return true;
 }
 
 static inline struct folio *
@@ -386,6 +449,11 @@ static inline bool mapping_is_home(const struct address_space *mapping)
 	return false;
 }
 
+static inline bool folio_is_of_home(const struct folio *folio)
+{
+	return false;
+}
+
 static inline bool mapping_shares_cache(const struct address_space *mapping)
 {
 	return false;
@@ -393,7 +461,7 @@ static inline bool mapping_shares_cache(const struct address_space *mapping)
 
 static inline bool filemap_drop_aliases(struct address_space *mapping,
 					pgoff_t first, pgoff_t last,
-					bool nowait)
+					enum page_cache_drop how)
 {
 	return true;
 }

@@ -10,6 +10,11 @@ __rust_helper bool rust_helper_folio_test_dropbehind(const struct folio *folio)
 	return folio_test_dropbehind(folio);
 }
 
+__rust_helper bool rust_helper_folio_mapped(const struct folio *folio)
+{
+	return folio_mapped(folio);
+}
+
 __rust_helper void rust_helper_count_vm_event(enum vm_event_item item)
 {
 	count_vm_event(item);

@@ -10,9 +10,10 @@
 //! 1. folio lock of a folio in a file,
 //! 2. folio lock of a folio in the home,
 //! 3. [`Home::fragments`],
-//! 4. `i_lock` and then `i_pages` lock of a file.
+//! 4. `i_mmap_rwsem` of a file,
+//! 5. `i_pages` lock of a file.
 //!
-//! The `i_pages` lock of the home nests in 2 and in 3. It is not held together with 4. Under 3
+//! The `i_pages` lock of the home nests in 2 and in 3. It is not held together with 4 or 5. Under 3
 //! nothing waits for memory, because reclaim takes it, with a home's folio locked.
 //!
 //! [`Home::purge`] takes 2 while it holds the lock of the folio that a reader offers, which is 1.
@@ -43,6 +44,18 @@
 //!   folio locked, in the `i_pages` critical section in which the slot stops being an alias. A
 //!   moment later the file could be given another block, and the block another file's write, while
 //!   the count still says that somebody vouches for the data.
+//!
+//! - *Migrate* takes the count along to the folio that replaces this one, with both locked and
+//!   [`Home::fragments`] held, and leaves a dead one: who has found the old one in the home's tree
+//!   may not attach to it any more.
+//!
+//! # Mapped folios
+//!
+//! A fault maps a home's folio, read-only, with the folio locked and after it has seen the alias in
+//! the slot. Whoever removes an alias, with the folio locked, then removes the page table entries
+//! of the file; so no file has a folio mapped that it has no alias to, at any moment that anybody
+//! who locks the folio can see. That makes the slots that name a folio its reverse map, see
+//! [`Home::walk`].
 //!
 //! A slot is made an alias only while the file maps it to the device page of the folio: the file
 //! system is asked in that same critical section. Whoever is about to change that removes the
@@ -99,7 +112,8 @@ use crate::{
             Release, //
         },
         new_mutex,
-        Mutex, //
+        Mutex,
+        MutexGuard, //
     },
     types::Opaque, //
 };
@@ -151,8 +165,12 @@ impl<'a> AliasCount<'a> {
         Self(unsafe { Atomic::from_ptr(bindings::page_cache_alias_count(folio.as_ptr())) })
     }
 
+    fn get(&self) -> usize {
+        self.0.load(Acquire)
+    }
+
     fn is_zero(&self) -> bool {
-        self.0.load(Acquire) == 0
+        self.get() == 0
     }
 
     fn is_full(&self) -> bool {
@@ -167,6 +185,12 @@ impl<'a> AliasCount<'a> {
     /// Makes it zero whatever it was, for who uses the word next.
     fn clear(&self) {
         self.0.store(0, Relaxed);
+    }
+
+    /// Takes over the aliases of the folio that this one is to replace, and that nobody can attach
+    /// to at the moment.
+    fn copy(&self, from: &AliasCount<'_>) {
+        self.0.store(from.get(), Relaxed);
     }
 
     /// Live stays live; says `false` if the folio is not, or has aliases enough.
@@ -195,6 +219,8 @@ impl<'a> AliasCount<'a> {
 
     /// Empties a slot if it holds `alias`, and counts that. Says whether it did.
     ///
+    /// With `unmap`, the page that the slot named is unmapped from the file.
+    ///
     /// # Safety
     ///
     /// `alias` must name the folio of this count, which is locked; `mapping` must be that of an
@@ -204,6 +230,7 @@ impl<'a> AliasCount<'a> {
         mapping: *mut bindings::address_space,
         index: usize,
         alias: *mut c_void,
+        unmap: bool,
     ) -> bool {
         // SAFETY: By the safety requirements; `dec` is given what it asks for.
         unsafe {
@@ -211,6 +238,7 @@ impl<'a> AliasCount<'a> {
                 mapping,
                 index,
                 alias,
+                unmap,
                 Some(Self::dec),
                 ptr::from_ref(self).cast_mut().cast(),
             )
@@ -364,6 +392,13 @@ impl<'a> Insertion<'a> {
         to_result(unsafe {
             bindings::page_cache_home_insert(self.raw.get(), self.home.mapping, folio.as_ptr())
         })
+    }
+
+    /// Lets the page cache know that the page was there before, if it was, and not long ago.
+    fn done(&mut self, folio: &Folio) {
+        // SAFETY: By the type invariants this is set up. The folio is in the tree, and our caller
+        // has it locked and may sleep.
+        unsafe { bindings::page_cache_home_inserted(self.raw.get(), folio.as_ptr()) };
     }
 
     /// Takes back a successful [`Self::insert`], under the same lock of the fragments.
@@ -580,7 +615,10 @@ impl Home {
                 continue;
             }
             return match donated {
-                Some(Ok(true)) => Outcome::Donated,
+                Some(Ok(true)) => {
+                    insertion.done(folio);
+                    Outcome::Donated
+                }
                 Some(Err(EEXIST)) => Outcome::LookAgain,
                 _ => Outcome::Private,
             };
@@ -602,42 +640,139 @@ impl Home {
         Outcome::LookAgain
     }
 
+    /// Locks the fragments, unless `nowait` and somebody else has.
+    fn lock_fragments(&self, nowait: bool) -> Result<MutexGuard<'_, Fragments>> {
+        if nowait {
+            self.fragments.try_lock().ok_or(EAGAIN)
+        } else {
+            Ok(self.fragments.lock())
+        }
+    }
+
+    /// Calls `visit` with every slot that holds `alias`, until it says `false`.
+    ///
+    /// # Safety
+    ///
+    /// `alias` must name the home's folio of page `home_index`, of which there are `count` aliases
+    /// and no more, as they are added with `fragments` locked.
+    unsafe fn for_each_alias(
+        fragments: &Fragments,
+        home_index: usize,
+        alias: *mut c_void,
+        count: usize,
+        mut visit: impl FnMut(*mut bindings::address_space, usize) -> bool,
+    ) {
+        let mut left = count;
+        if left == 0 {
+            return;
+        }
+        fragments.for_each(home_index, |file, index| {
+            let mapping = file as *mut bindings::address_space;
+            // SAFETY: By the type invariants of the home the mapping exists: it is removed from
+            // the fragments before its inode is freed, and they are locked.
+            if !unsafe { bindings::page_cache_slot_has_alias(mapping, index, alias) } {
+                return true;
+            }
+            left -= 1;
+            visit(mapping, index) && left != 0
+        });
+    }
+
+    /// Calls `visit` with every slot of a file that names a folio, until it says `false`: the
+    /// reverse map of the folio.
+    ///
+    /// # Errors
+    ///
+    /// [`EAGAIN`] if `nowait` and the fragments are locked.
+    ///
+    /// # Safety
+    ///
+    /// The folio must be this home's.
+    unsafe fn walk(
+        &self,
+        folio: &Locked,
+        nowait: bool,
+        visit: impl FnMut(*mut bindings::address_space, usize) -> bool,
+    ) -> Result {
+        // SAFETY: By the safety requirements.
+        let count = unsafe { AliasCount::of(folio) };
+        if count.is_zero() {
+            return Ok(());
+        }
+        let alias = Entry::alias(folio.pfn()).ok_or(EINVAL)?.into_raw();
+        let fragments = self.lock_fragments(nowait)?;
+        // SAFETY: The count is that of now: nobody attaches, as the fragments are locked, and nobody
+        // else removes aliases of a folio that our caller has locked.
+        unsafe { Self::for_each_alias(&fragments, folio.index(), alias, count.get(), visit) };
+        Ok(())
+    }
+
     /// Removes all aliases to a folio, so that it is dead. Says `false` if it cannot now.
     ///
     /// # Safety
     ///
     /// The folio must be this home's.
-    unsafe fn release(&self, folio: &Locked, nowait: bool) -> bool {
+    unsafe fn release(&self, folio: &Locked) -> bool {
         // SAFETY: By the safety requirements.
         let count = unsafe { AliasCount::of(folio) };
-        if count.is_zero() {
-            return true;
-        }
         let Some(alias) = Entry::alias(folio.pfn()) else {
             return false;
         };
-        let fragments = if nowait {
-            match self.fragments.try_lock() {
-                Some(guard) => guard,
-                None => return false,
+        // Reclaim has unmapped it from all files at once. With the folio locked, nobody maps it
+        // again.
+        //
+        // SAFETY: The folio exists.
+        let unmap = unsafe { bindings::folio_mapped(folio.as_ptr()) };
+        let walk = |mapping, index| {
+            // SAFETY: The mapping exists, as we are called with it. The folio is locked by our
+            // caller.
+            if unsafe { count.clear_alias(mapping, index, alias.into_raw(), unmap) } {
+                // SAFETY: May be called from any context.
+                unsafe { bindings::count_vm_event(bindings::vm_event_item_PAGE_CACHE_RECLAIM) };
             }
-        } else {
-            self.fragments.lock()
+            true
         };
-        fragments.for_each(folio.index(), |file, index| {
-            let mapping = file as *mut bindings::address_space;
-            // SAFETY: By the type invariants the mapping exists: it is removed from the fragments
-            // before its inode is freed, and we hold their lock.
-            // The folio is locked by our caller.
-            if !unsafe { count.clear_alias(mapping, index, alias.into_raw()) } {
-                return true;
-            }
-            // SAFETY: May be called from any context.
-            unsafe { bindings::count_vm_event(bindings::vm_event_item_PAGE_CACHE_RECLAIM) };
-            !count.is_zero()
-        });
-        // Nobody could attach, and nobody else removes aliases of a folio that we have locked.
-        count.is_zero()
+        // SAFETY: By the safety requirements.
+        let walked = unsafe { self.walk(folio, false, walk) };
+        // Nobody could attach, and nobody else removes aliases of a folio that is locked.
+        walked.is_ok() && count.is_zero()
+    }
+
+    /// Puts another folio in the place of one, in the home and in all slots that name it.
+    ///
+    /// # Safety
+    ///
+    /// The folios must be one of this home and one that is to replace it.
+    unsafe fn migrate<'a>(&self, migration: Migration<'a>) -> Result<Migrated<'a>> {
+        let (src, dst) = (migration.src(), migration.dst());
+        // SAFETY: By the safety requirements; the new one is locked and used for nothing yet.
+        let (count, new_count) = unsafe { (AliasCount::of(src), AliasCount::of(dst)) };
+        let from = Entry::alias(src.pfn()).ok_or(EINVAL)?.into_raw();
+        let to = Entry::alias(dst.pfn()).ok_or(EINVAL)?.into_raw();
+        let home_index = src.index();
+
+        let fragments = self.lock_fragments(migration.mode() == MigrateMode::Async)?;
+        // With the fragments locked nobody attaches, and as the folio is locked nobody removes an
+        // alias: the count stays what it is. It has to be there before the folio can be found.
+        let aliases = count.get();
+        new_count.copy(&count);
+        let migrated = migration.run().inspect_err(|_| new_count.clear())?;
+        // Until here the slots lead to the old folio, of which nobody can be sure any more without
+        // its lock, or with a look at the slot after he got a reference. It keeps its data, and is
+        // not freed before we return. Who has found it in the home must not attach to it.
+        count.clear();
+        let mut left = aliases;
+        // SAFETY: The aliases are those of the old folio still, and no more than counted.
+        unsafe {
+            Self::for_each_alias(&fragments, home_index, from, aliases, |mapping, index| {
+                // The mapping exists, as we are called with it; both folios are locked.
+                bindings::page_cache_slot_move_alias(mapping, index, from, to);
+                left -= 1;
+                true
+            })
+        };
+        crate::warn_on!(left != 0);
+        Ok(migrated)
     }
 
     /// Gives up the fragments of a range of a file, if there are no aliases in it.
@@ -685,12 +820,12 @@ impl AddressSpaceOperations for Home {
             return false;
         }
         // SAFETY: The folio is in the mapping, which is this home's.
-        unsafe { mapping.data().release(folio, false) }
+        unsafe { mapping.data().release(folio) }
     }
 
     fn invalidate_folio(mapping: &Mapping<Self>, folio: &Locked, _range: Range<usize>) {
         // SAFETY: The folio is in the mapping, which is this home's.
-        crate::warn_on_once!(!unsafe { mapping.data().release(folio, false) });
+        crate::warn_on_once!(!unsafe { mapping.data().release(folio) });
     }
 
     /// A folio that leaves the home has no aliases: who removes it calls [`Self::release_folio`] or
@@ -704,23 +839,13 @@ impl AddressSpaceOperations for Home {
         unsafe { bindings::page_cache_count(bindings::page_cache_count_PAGE_CACHE_NR_HOME, -1) };
     }
 
-    /// The files lose their aliases and read again; what moves is a folio without users, which the
-    /// next reader of the block replaces.
+    /// The files go on sharing: their aliases follow the data.
     fn migrate_folio<'a>(
         mapping: &'a Mapping<Self>,
         migration: Migration<'a>,
     ) -> Result<Migrated<'a>> {
-        let src = migration.src();
-        // Somebody has it: it would not move, only be lost to everybody.
-        if src.ref_count() > 2 {
-            return Err(EAGAIN);
-        }
-        let nowait = migration.mode() == MigrateMode::Async;
         // SAFETY: The folio is in the mapping, which is this home's.
-        if !unsafe { mapping.data().release(src, nowait) } {
-            return Err(EAGAIN);
-        }
-        migration.run()
+        unsafe { mapping.data().migrate(migration) }
     }
 
     fn error_remove_folio(mapping: &Mapping<Self>, folio: &Locked) -> Result {
@@ -786,8 +911,47 @@ unsafe fn get_alias(
     NonNull::new(folio).map(|folio| (unsafe { ARef::from_raw(folio.cast()) }, alias))
 }
 
-/// Removes the alias in a slot, if there is one; with `failed` only if its folio was not read.
-/// Says whether it removed one.
+/// Which alias to remove, and how much to wait for that; see `enum page_cache_drop`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    Any,
+    NoWait,
+    Unused,
+    Shared,
+    Failed,
+}
+
+impl From<bindings::page_cache_drop> for Which {
+    fn from(how: bindings::page_cache_drop) -> Self {
+        match how {
+            bindings::page_cache_drop_PAGE_CACHE_DROP_NOWAIT => Self::NoWait,
+            bindings::page_cache_drop_PAGE_CACHE_DROP_UNUSED => Self::Unused,
+            bindings::page_cache_drop_PAGE_CACHE_DROP_SHARED => Self::Shared,
+            bindings::page_cache_drop_PAGE_CACHE_DROP_FAILED => Self::Failed,
+            _ => Self::Any,
+        }
+    }
+}
+
+impl Which {
+    /// Is the alias to this folio to stay? It may change at once, unless the folio is locked.
+    ///
+    /// # Safety
+    ///
+    /// The folio must have been a home's since the caller has a reference.
+    unsafe fn spares(self, folio: &Folio) -> Option<Result<bool>> {
+        match self {
+            // SAFETY: By the safety requirements.
+            Self::Shared if unsafe { AliasCount::of(folio) }.get() < 2 => Some(Err(EBUSY)),
+            // SAFETY: The folio exists.
+            Self::Unused if unsafe { bindings::folio_mapped(folio.as_ptr()) } => Some(Err(EBUSY)),
+            Self::Failed if folio.is_uptodate() => Some(Ok(false)),
+            _ => None,
+        }
+    }
+}
+
+/// Removes the alias in a slot, if there is one. Says whether it removed one.
 ///
 /// # Safety
 ///
@@ -795,27 +959,26 @@ unsafe fn get_alias(
 unsafe fn drop_alias(
     mapping: *mut bindings::address_space,
     index: usize,
-    nowait: bool,
-    failed: bool,
+    how: Which,
 ) -> Result<bool> {
     // SAFETY: By the safety requirements.
     while let Some((folio, alias)) = unsafe { get_alias(mapping, index) } {
-        // SAFETY: The folio exists.
-        let uptodate = || unsafe { bindings::folio_test_uptodate(folio.as_ptr()) };
-        if failed && uptodate() {
-            return Ok(false);
+        // SAFETY: An alias led to the folio.
+        if let Some(spared) = unsafe { how.spares(&folio) } {
+            return spared;
         }
-        let locked = if nowait {
-            folio.try_lock().ok_or(EAGAIN)?
-        } else {
+        let locked = if how == Which::Any {
             folio.lock()
+        } else {
+            folio.try_lock().ok_or(EAGAIN)?
         };
-        if failed && uptodate() {
-            return Ok(false);
+        // SAFETY: An alias led to the folio.
+        if let Some(spared) = unsafe { how.spares(&folio) } {
+            return spared;
         }
         // SAFETY: The alias named the folio, which cannot have become something else since, as we
         // have a reference. It is locked, and the inode stays by the safety requirements.
-        if unsafe { AliasCount::of(&folio).clear_alias(mapping, index, alias) } {
+        if unsafe { AliasCount::of(&folio).clear_alias(mapping, index, alias, true) } {
             // SAFETY: An alias named the folio until now, so it is in a home.
             unsafe { put_alias(&locked) };
             return Ok(true);
@@ -991,10 +1154,10 @@ unsafe extern "C" fn page_cache_home_populate(
     }
 }
 
-/// Removes the alias in a slot of a file; with `failed` only one whose folio could not be read.
+/// Removes the alias in a slot of a file, and what the file has mapped of it.
 ///
-/// Returns 1 if it removed one, 0 if there was none, or `-EAGAIN` if `nowait` and the home's folio
-/// is locked.
+/// Returns 1 if it removed one, 0 if there was none to be removed, `-EAGAIN` if it must not wait and
+/// the home's folio is locked, or `-EBUSY` if that is in use.
 ///
 /// # Safety
 ///
@@ -1003,14 +1166,44 @@ unsafe extern "C" fn page_cache_home_populate(
 unsafe extern "C" fn page_cache_home_drop(
     mapping: *mut bindings::address_space,
     index: usize,
-    nowait: bool,
-    failed: bool,
+    how: bindings::page_cache_drop,
 ) -> c_int {
     // SAFETY: By the safety requirements.
-    match unsafe { drop_alias(mapping, index, nowait, failed) } {
+    match unsafe { drop_alias(mapping, index, how.into()) } {
         Ok(dropped) => dropped.into(),
         Err(err) => err.to_errno(),
     }
+}
+
+/// Calls `visit` with every slot of a file that names a home's folio, until it says `false`: the
+/// reverse map of the folio.
+///
+/// Returns `false` if `nowait` and somebody else is in the reverse map.
+///
+/// Context: `visit` is called with the fragments locked, and may not wait for memory.
+///
+/// # Safety
+///
+/// `folio` must be locked and in a home.
+#[export]
+unsafe extern "C" fn page_cache_home_walk(
+    folio: *mut bindings::folio,
+    nowait: bool,
+    visit: Option<unsafe extern "C" fn(*mut bindings::address_space, usize, *mut c_void) -> bool>,
+    data: *mut c_void,
+) -> bool {
+    let Some(visit) = visit else { return true };
+    // SAFETY: By the safety requirements. The home is the `i_private` of its inode, which stays
+    // while there are folios in its mapping.
+    let (home, folio) = unsafe {
+        let mapping = bindings::page_cache_folio_mapping(folio);
+        (
+            &*(*(*mapping).host).i_private.cast::<Home>(),
+            Locked::from_raw(folio),
+        )
+    };
+    // SAFETY: The folio is the home's. The visitor is called as the C caller wants it.
+    unsafe { home.walk(folio, nowait, |mapping, index| visit(mapping, index, data)) }.is_ok()
 }
 
 /// Gives a file a folio of its own where it has an alias.

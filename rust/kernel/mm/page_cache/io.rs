@@ -868,8 +868,14 @@ impl<'a> Migration<'a> {
 
     /// Returns the folio to be replaced.
     #[inline]
-    pub fn src(&self) -> &Locked {
+    pub fn src(&self) -> &'a Locked {
         self.src
+    }
+
+    /// Returns the folio to replace it, which nobody else knows of yet.
+    #[inline]
+    pub fn dst(&self) -> &'a Locked {
+        self.dst
     }
 
     /// Returns how much it may wait.
