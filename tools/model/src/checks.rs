@@ -75,7 +75,7 @@ impl Check {
                 .filter(|ops| !ENDLESS.contains(&ops.as_slice()))
                 .map(|ops| Check::endless(ops, true)),
         );
-        checks.extend(Rule::NEEDED.map(Check::without));
+        checks.extend(Rule::NEEDED.map(|rule| Check::without(&[rule])));
         // A second net. Whoever changes the block map has to lock the folio that the reader has
         // locked, unless that is direct I/O, which counts itself. It is there for changes that do
         // neither.
@@ -112,10 +112,10 @@ impl Check {
         }
     }
 
-    /// The least that shows what a rule is for.
-    fn without(rule: Rule) -> Check {
+    /// The least that shows what a rule, or one of two, is for.
+    fn without(rules: &[Rule]) -> Check {
         use Op::*;
-        let ops: &[Op] = match rule {
+        let ops: &[Op] = match rules[0] {
             Rule::Recheck => &[Read, Read, Write, Reclaim],
             Rule::IncUnlessZero => &[Read, Write, Migrate, Writeback],
             Rule::DecWithSlot => &[Read, Direct, Drop, Punch],
@@ -131,14 +131,15 @@ impl Check {
             Rule::Unmap => &[Fault, Write],
         };
         let mut check = Check::endless(ops, false);
-        check.name = format!("without-{}", rule.name());
+        let names: Vec<&str> = rules.iter().map(|rule| rule.name()).collect();
+        check.name = format!("without-{}", names.join("-and-"));
         check.must_find = true;
-        check.protocol.rules.without = Some(rule);
+        check.protocol.rules.without = rules.to_vec();
         check
     }
 
     fn even_without(rule: Rule) -> Check {
-        let check = Check::without(rule);
+        let check = Check::without(&[rule]);
         Check {
             name: format!("even-{}", check.name),
             must_find: false,

@@ -81,15 +81,15 @@ impl Rule {
     }
 }
 
-/// All rules but at most one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// All rules but these.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
-    pub without: Option<Rule>,
+    pub without: Vec<Rule>,
 }
 
 impl Rules {
     fn has(&self, rule: Rule) -> bool {
-        self.without != Some(rule)
+        !self.without.contains(&rule)
     }
 }
 
