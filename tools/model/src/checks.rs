@@ -31,7 +31,7 @@ pub struct Found {
     pub broken: Option<(&'static str, Path<State, Action>)>,
 }
 
-const ALL: [Op; 12] = [
+const ALL: [Op; 13] = [
     Op::Read,
     Op::Fault,
     Op::Write,
@@ -43,6 +43,7 @@ const ALL: [Op; 12] = [
     Op::Drop,
     Op::Reclaim,
     Op::Migrate,
+    Op::Zap,
     Op::Evict,
 ];
 

@@ -226,10 +226,11 @@ impl Model for Protocol {
                 "mapped pages show what the file contains",
                 |_, state: &State| {
                     state.pages().all(|(_, _, page)| {
-                        page.pte.is_none_or(|frame| {
-                            let data = state.folio(frame).data;
-                            data == page.expected || page.pending == Some(data)
-                        })
+                        let Pte::Maps(frame) = page.pte else {
+                            return true;
+                        };
+                        let data = state.folio(frame).data;
+                        data == page.expected || page.pending == Some(data)
                     })
                 },
             ),
@@ -294,7 +295,7 @@ fn references(state: &State, frame: Frame) -> usize {
     let in_files = state
         .pages()
         .map(|(_, _, page)| {
-            usize::from(page.pte == frame)
+            usize::from(matches!(page.pte, Pte::Maps(mapped) if Some(mapped) == frame))
                 + usize::from(matches!(page.slot, Entry::Folio(own) if Some(own) == frame))
         })
         .sum::<usize>();

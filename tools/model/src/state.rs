@@ -71,12 +71,30 @@ impl Entry {
     }
 }
 
+/// A page table entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Pte {
+    #[default]
+    None,
+    /// It has a reference on the folio.
+    Maps(Frame),
+}
+
+impl Pte {
+    pub fn frame(self) -> Option<Frame> {
+        match self {
+            Pte::None => None,
+            Pte::Maps(frame) => Some(frame),
+        }
+    }
+}
+
 /// One page of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Page {
     pub slot: Entry,
     /// The page tables of whoever maps the file.
-    pub pte: Option<Frame>,
+    pub pte: Pte,
     /// The block map.
     pub block: Option<Block>,
     /// What the file's user must find in it, by what was written last.
@@ -129,6 +147,8 @@ pub enum Op {
     Reclaim,
     /// Migration of a home folio
     Migrate,
+    /// munmap() and the like: page table entries go.
+    Zap,
     /// The inode leaves memory.
     Evict,
 }
@@ -395,7 +415,7 @@ impl State {
         let mut names = Names::<FRAMES>::new();
         for (_, _, page) in self.pages() {
             names.see(page.slot.frame());
-            names.see(page.pte);
+            names.see(page.pte.frame());
         }
         for frame in self.home {
             names.see(frame);
@@ -423,7 +443,7 @@ impl State {
         for file in &mut self.files {
             for page in &mut file.pages {
                 page.slot = names.of_entry(page.slot);
-                page.pte = names.of(page.pte);
+                page.pte = names.of_pte(page.pte);
             }
         }
         for frame in &mut self.home {
@@ -532,6 +552,13 @@ impl<const N: usize> Names<N> {
         }
     }
 
+    fn of_pte(&self, old: Pte) -> Pte {
+        match old {
+            Pte::None => Pte::None,
+            Pte::Maps(frame) => Pte::Maps(self.new[usize::from(frame)]),
+        }
+    }
+
     fn are_identity(&self) -> bool {
         self.new
             .iter()
@@ -549,8 +576,9 @@ impl fmt::Display for State {
                 "file {file}.{index} {:?} block {:?} is {}",
                 page.slot, page.block, page.expected
             )?;
-            if let Some(frame) = page.pte {
-                write!(f, " mapped {frame}")?;
+            match page.pte {
+                Pte::None => {}
+                Pte::Maps(frame) => write!(f, " mapped {frame}")?,
             }
             f.write_str("; ")?;
         }

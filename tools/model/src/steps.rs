@@ -145,6 +145,7 @@ impl<'a> Stepper<'a> {
             Op::Reflink => self.start_reflink()?,
             Op::Drop => self.start_drop()?,
             Op::Reclaim | Op::Migrate => self.start_reclaim()?,
+            Op::Zap => self.start_zap()?,
             Op::Evict => self.start_evict()?,
         }
         self.finish();

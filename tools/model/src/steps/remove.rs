@@ -7,9 +7,24 @@ use crate::state::*;
 
 impl Stepper<'_> {
     pub(super) fn unmap(&mut self) {
-        if let Some(frame) = self.page().pte.take() {
+        let (file, index) = (self.me.file, self.me.index);
+        self.unmap_page(file, index);
+    }
+
+    fn unmap_page(&mut self, file: u8, index: u8) {
+        let pte = std::mem::take(&mut self.state.page_mut(file, index).pte);
+        if let Pte::Maps(frame) = pte {
             self.put(frame);
         }
+    }
+
+    pub(super) fn start_zap(&mut self) -> Step {
+        if self.page().pte == Pte::None {
+            return Err(Blocked);
+        }
+        self.unmap();
+        self.done();
+        Ok(())
     }
 
     /// As [`Self::unmap`], for an alias.
@@ -268,7 +283,7 @@ impl Stepper<'_> {
     pub(super) fn mapped(&self, frame: Frame) -> u8 {
         self.state
             .pages()
-            .filter(|(_, _, page)| page.pte == Some(frame))
+            .filter(|(_, _, page)| page.pte == Pte::Maps(frame))
             .count() as u8
     }
 
@@ -306,9 +321,7 @@ impl Stepper<'_> {
             if page.slot.frame() == self.me.found && matches!(page.slot, Entry::Alias(_)) {
                 self.state.page_mut(file, index).slot = Entry::Empty;
                 if self.rules.has(Rule::Unmap) {
-                    if let Some(frame) = self.state.page_mut(file, index).pte.take() {
-                        self.put(frame);
-                    }
+                    self.unmap_page(file, index);
                 }
                 self.goto(Pc::RcDec);
                 if self.rules.has(Rule::DecWithSlot) {
@@ -382,7 +395,7 @@ impl Stepper<'_> {
         });
         let busy = (0..SLOTS as u8).any(|index| {
             let page = self.state.page(file, index);
-            page.pte.is_some()
+            page.pte != Pte::None
                 || match page.slot {
                     Entry::Folio(frame) => {
                         let folio = self.state.folio(frame);

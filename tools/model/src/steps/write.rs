@@ -133,8 +133,8 @@ impl Stepper<'_> {
         }
         let frame = self.me.found.take();
         self.me.own = frame;
-        if self.page().pte.is_none() {
-            self.page().pte = frame;
+        if let (Pte::None, Some(frame)) = (self.page().pte, frame) {
+            self.page().pte = Pte::Maps(frame);
             self.own().refs += 1;
         }
         self.modify();
