@@ -48,7 +48,7 @@ const ALL: [Op; 13] = [
 ];
 
 /// Sets of operations that are repeated without end, as many at a time as there are threads.
-const ENDLESS: [&[Op]; 10] = [
+const ENDLESS: [&[Op]; 12] = [
     &[Op::Read, Op::Read, Op::Write],
     &[Op::Read, Op::Read, Op::Reclaim],
     &[Op::Read, Op::Read, Op::Punch],
@@ -58,11 +58,14 @@ const ENDLESS: [&[Op]; 10] = [
     &[Op::Store, Op::Store, Op::Read, Op::Write],
     &[Op::Store, Op::Direct, Op::Drop, Op::Read],
     &[Op::Fault, Op::Direct, Op::Migrate],
+    &[Op::Read, Op::Read, Op::Migrate],
+    &[Op::Fault, Op::Write, Op::Migrate, Op::Zap],
     &[Op::Fault, Op::Write, Op::Reclaim, Op::Evict],
 ];
 
 impl Check {
-    /// All searches: those that must find nothing, and then one without each rule.
+    /// All searches: those that must find nothing, and then one without each rule, or, where there
+    /// are two nets, without both and without each.
     pub fn all() -> Vec<Check> {
         let mut checks = vec![
             Check::limited(3, true, false),
@@ -77,6 +80,10 @@ impl Check {
                 .map(|ops| Check::endless(ops, true)),
         );
         checks.extend(Rule::NEEDED.map(|rule| Check::without(&[rule])));
+        for nets in &Rule::NETS {
+            checks.push(Check::without(nets));
+            checks.extend(nets.map(Check::even_without));
+        }
         // A second net. Whoever changes the block map has to lock the folio that the reader has
         // locked, unless that is direct I/O, which counts itself. It is there for changes that do
         // neither.
@@ -118,7 +125,7 @@ impl Check {
         use Op::*;
         let ops: &[Op] = match rules[0] {
             Rule::Recheck => &[Read, Read, Write, Reclaim],
-            Rule::IncUnlessZero => &[Read, Write, Migrate, Writeback],
+            Rule::IncUnlessZero => &[Read, Write],
             Rule::DecWithSlot => &[Read, Direct, Drop, Punch],
             Rule::HomeLock => &[Read, Drop, Reclaim],
             Rule::BreakBeforeWrite => &[Read, Write],
@@ -130,6 +137,12 @@ impl Check {
             Rule::Cover => &[Read, Reclaim],
             Rule::RecheckInFault => &[Read, Fault, Write],
             Rule::Unmap => &[Fault, Write],
+            Rule::MigrateFreeze | Rule::MigrateCountZero => &[Read, Read, Migrate, Drop],
+            Rule::MigrateCountLocked => &[Read, Read, Migrate],
+            Rule::MigrateRewriteLocked => &[Read, Migrate, Drop, Evict],
+            Rule::MigrateWalkLocked => &[Fault, Migrate, Drop, Evict],
+            Rule::MigrateLockSrc => &[Read, Migrate, Drop],
+            Rule::MigrateLockDst | Rule::UnmapEntries => &[Fault, Migrate, Write, Drop],
         };
         let mut check = Check::endless(ops, false);
         let names: Vec<&str> = rules.iter().map(|rule| rule.name()).collect();

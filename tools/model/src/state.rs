@@ -78,13 +78,15 @@ pub enum Pte {
     None,
     /// It has a reference on the folio.
     Maps(Frame),
+    /// A migration entry, which names the folio that moves. Who touches it waits.
+    Migrating(Frame),
 }
 
 impl Pte {
     pub fn frame(self) -> Option<Frame> {
         match self {
             Pte::None => None,
-            Pte::Maps(frame) => Some(frame),
+            Pte::Maps(frame) | Pte::Migrating(frame) => Some(frame),
         }
     }
 }
@@ -147,7 +149,7 @@ pub enum Op {
     Reclaim,
     /// Migration of a home folio
     Migrate,
-    /// munmap() and the like: page table entries go.
+    /// munmap() and the like: page table entries go, whatever they are.
     Zap,
     /// The inode leaves memory.
     Evict,
@@ -217,6 +219,22 @@ pub enum Pc {
     RcDec,
     RcRelease,
     RcFinish,
+    // migrate_folio_unmap(): the folio's lock, and migration entries
+    MvLock,
+    MvUnmapLock,
+    MvUnmap,
+    // home_migrate_folio()
+    MvCopy,
+    MvReplace,
+    MvCountZero,
+    MvRewriteLock,
+    MvRewrite,
+    // migrate_folio_move(), when it has moved or not
+    MvForget,
+    MvRestoreLock,
+    MvRestore,
+    MvUnlockDst,
+    MvUnlockSrc,
 }
 
 /// A thread and what it knows.
@@ -227,7 +245,7 @@ pub struct Thread {
     /// The page that it works on.
     pub file: u8,
     pub index: u8,
-    /// For reflink, the page that is shared; for reclaim, the page looked at.
+    /// For reflink, the page that is shared; for reclaim and migration, the page looked at.
     pub file2: u8,
     pub index2: u8,
     /// Where it goes on when an alias is dropped.
@@ -248,6 +266,22 @@ pub struct Thread {
     pub may_read: Contents,
     /// The home has failed it: it reads for itself.
     pub alone: bool,
+}
+
+impl Thread {
+    /// It has replaced a folio in its home, and files still name the old one.
+    pub fn is_rewriting(&self) -> bool {
+        matches!(self.pc, Pc::MvCountZero | Pc::MvRewriteLock | Pc::MvRewrite)
+    }
+
+    /// It has replaced a folio, which it has found, by its own.
+    pub fn has_moved(&self) -> bool {
+        match self.pc {
+            Pc::MvRestoreLock | Pc::MvRestore => self.own.is_some(),
+            Pc::MvForget | Pc::MvUnlockDst => true,
+            _ => self.is_rewriting(),
+        }
+    }
 }
 
 /// What is found to be wrong in a step.
@@ -556,6 +590,7 @@ impl<const N: usize> Names<N> {
         match old {
             Pte::None => Pte::None,
             Pte::Maps(frame) => Pte::Maps(self.new[usize::from(frame)]),
+            Pte::Migrating(frame) => Pte::Migrating(self.new[usize::from(frame)]),
         }
     }
 
@@ -579,6 +614,7 @@ impl fmt::Display for State {
             match page.pte {
                 Pte::None => {}
                 Pte::Maps(frame) => write!(f, " mapped {frame}")?,
+                Pte::Migrating(frame) => write!(f, " migrating {frame}")?,
             }
             f.write_str("; ")?;
         }
