@@ -31,7 +31,7 @@ pub struct Found {
     pub broken: Option<(&'static str, Path<State, Action>)>,
 }
 
-const ALL: [Op; 12] = [
+const ALL: [Op; 13] = [
     Op::Read,
     Op::Fault,
     Op::Write,
@@ -43,11 +43,12 @@ const ALL: [Op; 12] = [
     Op::Drop,
     Op::Reclaim,
     Op::Migrate,
+    Op::Zap,
     Op::Evict,
 ];
 
 /// Sets of operations that are repeated without end, as many at a time as there are threads.
-const ENDLESS: [&[Op]; 10] = [
+const ENDLESS: [&[Op]; 12] = [
     &[Op::Read, Op::Read, Op::Write],
     &[Op::Read, Op::Read, Op::Reclaim],
     &[Op::Read, Op::Read, Op::Punch],
@@ -57,11 +58,14 @@ const ENDLESS: [&[Op]; 10] = [
     &[Op::Store, Op::Store, Op::Read, Op::Write],
     &[Op::Store, Op::Direct, Op::Drop, Op::Read],
     &[Op::Fault, Op::Direct, Op::Migrate],
+    &[Op::Read, Op::Read, Op::Migrate],
+    &[Op::Fault, Op::Write, Op::Migrate, Op::Zap],
     &[Op::Fault, Op::Write, Op::Reclaim, Op::Evict],
 ];
 
 impl Check {
-    /// All searches: those that must find nothing, and then one without each rule.
+    /// All searches: those that must find nothing, and then one without each rule, or, where there
+    /// are two nets, without both and without each.
     pub fn all() -> Vec<Check> {
         let mut checks = vec![
             Check::limited(3, true, false),
@@ -75,7 +79,11 @@ impl Check {
                 .filter(|ops| !ENDLESS.contains(&ops.as_slice()))
                 .map(|ops| Check::endless(ops, true)),
         );
-        checks.extend(Rule::NEEDED.map(Check::without));
+        checks.extend(Rule::NEEDED.map(|rule| Check::without(&[rule])));
+        for nets in &Rule::NETS {
+            checks.push(Check::without(nets));
+            checks.extend(nets.map(Check::even_without));
+        }
         // A second net. Whoever changes the block map has to lock the folio that the reader has
         // locked, unless that is direct I/O, which counts itself. It is there for changes that do
         // neither.
@@ -112,12 +120,12 @@ impl Check {
         }
     }
 
-    /// The least that shows what a rule is for.
-    fn without(rule: Rule) -> Check {
+    /// The least that shows what a rule, or one of two, is for.
+    fn without(rules: &[Rule]) -> Check {
         use Op::*;
-        let ops: &[Op] = match rule {
+        let ops: &[Op] = match rules[0] {
             Rule::Recheck => &[Read, Read, Write, Reclaim],
-            Rule::IncUnlessZero => &[Read, Write, Migrate, Writeback],
+            Rule::IncUnlessZero => &[Read, Write],
             Rule::DecWithSlot => &[Read, Direct, Drop, Punch],
             Rule::HomeLock => &[Read, Drop, Reclaim],
             Rule::BreakBeforeWrite => &[Read, Write],
@@ -129,16 +137,23 @@ impl Check {
             Rule::Cover => &[Read, Reclaim],
             Rule::RecheckInFault => &[Read, Fault, Write],
             Rule::Unmap => &[Fault, Write],
+            Rule::MigrateFreeze | Rule::MigrateCountZero => &[Read, Read, Migrate, Drop],
+            Rule::MigrateCountLocked => &[Read, Read, Migrate],
+            Rule::MigrateRewriteLocked => &[Read, Migrate, Drop, Evict],
+            Rule::MigrateWalkLocked => &[Fault, Migrate, Drop, Evict],
+            Rule::MigrateLockSrc => &[Read, Migrate, Drop],
+            Rule::MigrateLockDst | Rule::UnmapEntries => &[Fault, Migrate, Write, Drop],
         };
         let mut check = Check::endless(ops, false);
-        check.name = format!("without-{}", rule.name());
+        let names: Vec<&str> = rules.iter().map(|rule| rule.name()).collect();
+        check.name = format!("without-{}", names.join("-and-"));
         check.must_find = true;
-        check.protocol.rules.without = Some(rule);
+        check.protocol.rules.without = rules.to_vec();
         check
     }
 
     fn even_without(rule: Rule) -> Check {
-        let check = Check::without(rule);
+        let check = Check::without(&[rule]);
         Check {
             name: format!("even-{}", check.name),
             must_find: false,

@@ -195,8 +195,10 @@ impl Model for Protocol {
             Property::always("an alias names what the file maps", |_, state: &State| {
                 aliases(state).all(|(page, frame)| {
                     page.block.is_some_and(|block| {
+                        let live = state.home[usize::from(block)];
                         state.folio(frame).owner == Owner::Home(block)
-                            && state.home[usize::from(block)] == Some(frame)
+                            && (live == Some(frame)
+                                || live.is_some() && live == moving(state, frame))
                     })
                 })
             }),
@@ -226,11 +228,39 @@ impl Model for Protocol {
                 "mapped pages show what the file contains",
                 |_, state: &State| {
                     state.pages().all(|(_, _, page)| {
-                        page.pte.is_none_or(|frame| {
-                            let data = state.folio(frame).data;
-                            data == page.expected || page.pending == Some(data)
-                        })
+                        // Nobody sees a page through a migration entry.
+                        let Pte::Maps(frame) = page.pte else {
+                            return true;
+                        };
+                        let data = state.folio(frame).data;
+                        data == page.expected || page.pending == Some(data)
                     })
+                },
+            ),
+            Property::always("no migration entry is left", |_, state: &State| {
+                state.pages().all(|(_, _, page)| match page.pte {
+                    Pte::Migrating(frame) => state
+                        .threads
+                        .iter()
+                        .any(|thread| thread.op == Op::Migrate && thread.found == Some(frame)),
+                    _ => true,
+                })
+            }),
+            Property::always(
+                "nothing maps or names what has moved",
+                |_, state: &State| {
+                    state
+                        .threads
+                        .iter()
+                        .filter(|thread| thread.has_moved())
+                        .all(|thread| {
+                            state.pages().all(|(_, _, page)| {
+                            let mapped =
+                                matches!(page.pte, Pte::Maps(frame) if Some(frame) == thread.found);
+                            let named = !thread.is_rewriting() && page.slot.frame() == thread.found;
+                            !mapped && !named
+                        })
+                        })
                 },
             ),
             Property::always("folios are not freed while in use", |_, state: &State| {
@@ -251,9 +281,31 @@ fn aliases(state: &State) -> impl Iterator<Item = (&Page, Frame)> {
     })
 }
 
+/// Where a folio has just moved to whose aliases are still to be rewritten.
+fn moving(state: &State, src: Frame) -> Option<Frame> {
+    state
+        .threads
+        .iter()
+        .find(|thread| thread.is_rewriting() && thread.found == Some(src))
+        .and_then(|thread| thread.own)
+}
+
 /// The count of a folio is the number of its aliases, and for a moment after one went one more.
+///
+/// When a folio moves, its count goes ahead, and aliases to it are those of where it went. What has
+/// left a home has none, so what its count says does not matter.
 fn is_counted(state: &State, frame: Frame) -> bool {
-    let named = aliases(state).filter(|(_, named)| *named == frame).count();
+    let leaves = match state.folio(frame).owner {
+        Owner::Home(_) => !is_in_home(state, frame),
+        Owner::Nobody => true,
+        Owner::File(..) => false,
+    };
+    if leaves {
+        return true;
+    }
+    let named = aliases(state)
+        .filter(|(_, named)| *named == frame || moving(state, *named) == Some(frame))
+        .count();
     let going = state
         .threads
         .iter()
@@ -288,18 +340,26 @@ fn is_kept(state: &State, page: &Page) -> bool {
     on_disk == page.expected || page.pending == Some(on_disk)
 }
 
+/// A folio that has just moved says that it is a home's, and is in it no more.
+fn is_in_home(state: &State, frame: Frame) -> bool {
+    match state.folio(frame).owner {
+        Owner::Home(block) => state.home[usize::from(block)] == Some(frame),
+        _ => false,
+    }
+}
+
 /// How many references there should be.
 fn references(state: &State, frame: Frame) -> usize {
     let frame = Some(frame);
     let in_files = state
         .pages()
         .map(|(_, _, page)| {
-            usize::from(page.pte == frame)
+            usize::from(matches!(page.pte, Pte::Maps(mapped) if Some(mapped) == frame))
                 + usize::from(matches!(page.slot, Entry::Folio(own) if Some(own) == frame))
         })
         .sum::<usize>();
     // An arriving folio has one for the file and the home together.
-    let in_home = frame.is_some_and(|frame| matches!(state.folio(frame).owner, Owner::Home(_)));
+    let in_home = frame.is_some_and(|frame| is_in_home(state, frame));
     let held = state
         .threads
         .iter()

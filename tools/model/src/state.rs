@@ -71,12 +71,32 @@ impl Entry {
     }
 }
 
+/// A page table entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Pte {
+    #[default]
+    None,
+    /// It has a reference on the folio.
+    Maps(Frame),
+    /// A migration entry, which names the folio that moves. Who touches it waits.
+    Migrating(Frame),
+}
+
+impl Pte {
+    pub fn frame(self) -> Option<Frame> {
+        match self {
+            Pte::None => None,
+            Pte::Maps(frame) | Pte::Migrating(frame) => Some(frame),
+        }
+    }
+}
+
 /// One page of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Page {
     pub slot: Entry,
     /// The page tables of whoever maps the file.
-    pub pte: Option<Frame>,
+    pub pte: Pte,
     /// The block map.
     pub block: Option<Block>,
     /// What the file's user must find in it, by what was written last.
@@ -129,6 +149,8 @@ pub enum Op {
     Reclaim,
     /// Migration of a home folio
     Migrate,
+    /// munmap() and the like: page table entries go, whatever they are.
+    Zap,
     /// The inode leaves memory.
     Evict,
 }
@@ -197,6 +219,22 @@ pub enum Pc {
     RcDec,
     RcRelease,
     RcFinish,
+    // migrate_folio_unmap(): the folio's lock, and migration entries
+    MvLock,
+    MvUnmapLock,
+    MvUnmap,
+    // home_migrate_folio()
+    MvCopy,
+    MvReplace,
+    MvCountZero,
+    MvRewriteLock,
+    MvRewrite,
+    // migrate_folio_move(), when it has moved or not
+    MvForget,
+    MvRestoreLock,
+    MvRestore,
+    MvUnlockDst,
+    MvUnlockSrc,
 }
 
 /// A thread and what it knows.
@@ -207,7 +245,7 @@ pub struct Thread {
     /// The page that it works on.
     pub file: u8,
     pub index: u8,
-    /// For reflink, the page that is shared; for reclaim, the page looked at.
+    /// For reflink, the page that is shared; for reclaim and migration, the page looked at.
     pub file2: u8,
     pub index2: u8,
     /// Where it goes on when an alias is dropped.
@@ -228,6 +266,22 @@ pub struct Thread {
     pub may_read: Contents,
     /// The home has failed it: it reads for itself.
     pub alone: bool,
+}
+
+impl Thread {
+    /// It has replaced a folio in its home, and files still name the old one.
+    pub fn is_rewriting(&self) -> bool {
+        matches!(self.pc, Pc::MvCountZero | Pc::MvRewriteLock | Pc::MvRewrite)
+    }
+
+    /// It has replaced a folio, which it has found, by its own.
+    pub fn has_moved(&self) -> bool {
+        match self.pc {
+            Pc::MvRestoreLock | Pc::MvRestore => self.own.is_some(),
+            Pc::MvForget | Pc::MvUnlockDst => true,
+            _ => self.is_rewriting(),
+        }
+    }
 }
 
 /// What is found to be wrong in a step.
@@ -395,7 +449,7 @@ impl State {
         let mut names = Names::<FRAMES>::new();
         for (_, _, page) in self.pages() {
             names.see(page.slot.frame());
-            names.see(page.pte);
+            names.see(page.pte.frame());
         }
         for frame in self.home {
             names.see(frame);
@@ -423,7 +477,7 @@ impl State {
         for file in &mut self.files {
             for page in &mut file.pages {
                 page.slot = names.of_entry(page.slot);
-                page.pte = names.of(page.pte);
+                page.pte = names.of_pte(page.pte);
             }
         }
         for frame in &mut self.home {
@@ -532,6 +586,14 @@ impl<const N: usize> Names<N> {
         }
     }
 
+    fn of_pte(&self, old: Pte) -> Pte {
+        match old {
+            Pte::None => Pte::None,
+            Pte::Maps(frame) => Pte::Maps(self.new[usize::from(frame)]),
+            Pte::Migrating(frame) => Pte::Migrating(self.new[usize::from(frame)]),
+        }
+    }
+
     fn are_identity(&self) -> bool {
         self.new
             .iter()
@@ -549,8 +611,10 @@ impl fmt::Display for State {
                 "file {file}.{index} {:?} block {:?} is {}",
                 page.slot, page.block, page.expected
             )?;
-            if let Some(frame) = page.pte {
-                write!(f, " mapped {frame}")?;
+            match page.pte {
+                Pte::None => {}
+                Pte::Maps(frame) => write!(f, " mapped {frame}")?,
+                Pte::Migrating(frame) => write!(f, " migrating {frame}")?,
             }
             f.write_str("; ")?;
         }

@@ -7,6 +7,7 @@
 //! one. `include/linux/page_cache_home.h` and `rust/kernel/mm/page_cache/home.rs` are the code;
 //! steps have the names of the functions they stand for.
 
+mod migrate;
 mod read;
 mod remove;
 mod write;
@@ -42,11 +43,27 @@ pub enum Rule {
     RecheckInFault,
     /// Who removes an alias unmaps the page.
     Unmap,
+    /// The count of a folio that has moved is zero: who has found it cannot attach to it.
+    MigrateCountZero,
+    /// A folio moves only if nobody else has a reference on it.
+    MigrateFreeze,
+    /// A folio's count is copied, and the folio replaced in its home, with the fragments locked.
+    MigrateCountLocked,
+    /// Aliases to a folio that has moved are rewritten with the fragments locked.
+    MigrateRewriteLocked,
+    /// The page tables of files with aliases are walked with the fragments locked.
+    MigrateWalkLocked,
+    /// A folio that moves is locked until its aliases are rewritten.
+    MigrateLockSrc,
+    /// The folio that another one moves to is locked until aliases and page tables name it.
+    MigrateLockDst,
+    /// Who removes an alias takes a migration entry away, too.
+    UnmapEntries,
 }
 
 impl Rule {
     /// Those without any one of which it fails.
-    pub const NEEDED: [Rule; 12] = [
+    pub const NEEDED: [Rule; 16] = [
         Rule::Recheck,
         Rule::IncUnlessZero,
         Rule::DecWithSlot,
@@ -59,6 +76,23 @@ impl Rule {
         Rule::Cover,
         Rule::RecheckInFault,
         Rule::Unmap,
+        Rule::MigrateCountLocked,
+        Rule::MigrateRewriteLocked,
+        Rule::MigrateWalkLocked,
+        Rule::MigrateLockSrc,
+    ];
+
+    /// Those either one of which will do, with the other as a second net.
+    ///
+    /// - Who has found a folio in its home and is to attach to it has a reference, so that it does
+    ///   not move; who comes later finds the one that it moved to. If it moved all the same, its
+    ///   count would refuse them.
+    /// - While the folio is locked that another one moved to, no alias to it is removed before the
+    ///   page table is right. If one were, the migration entry would go with it, and nobody would
+    ///   make a page of it.
+    pub const NETS: [[Rule; 2]; 2] = [
+        [Rule::MigrateFreeze, Rule::MigrateCountZero],
+        [Rule::MigrateLockDst, Rule::UnmapEntries],
     ];
 
     /// As it is called on the command line.
@@ -77,19 +111,27 @@ impl Rule {
             Rule::Cover => "cover",
             Rule::RecheckInFault => "recheck-in-fault",
             Rule::Unmap => "unmap",
+            Rule::MigrateCountZero => "migrate-count-zero",
+            Rule::MigrateFreeze => "migrate-freeze",
+            Rule::MigrateCountLocked => "migrate-count-locked",
+            Rule::MigrateRewriteLocked => "migrate-rewrite-locked",
+            Rule::MigrateWalkLocked => "migrate-walk-locked",
+            Rule::MigrateLockSrc => "migrate-lock-src",
+            Rule::MigrateLockDst => "migrate-lock-dst",
+            Rule::UnmapEntries => "unmap-entries",
         }
     }
 }
 
-/// All rules but at most one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// All rules but these.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
-    pub without: Option<Rule>,
+    pub without: Vec<Rule>,
 }
 
 impl Rules {
     fn has(&self, rule: Rule) -> bool {
-        self.without != Some(rule)
+        !self.without.contains(&rule)
     }
 }
 
@@ -137,14 +179,16 @@ impl<'a> Stepper<'a> {
             Op::Idle => return Err(Blocked),
             Op::Read => self.start_read(),
             Op::Fault => self.start_fault()?,
-            Op::Store => self.start_store(),
+            Op::Store => self.start_store()?,
             Op::Write => self.lock_file(Pc::Load)?,
             Op::Writeback => self.start_writeback()?,
             Op::Punch => self.lock_file(Pc::Start)?,
             Op::Direct => self.lock_file(Pc::DioFlush)?,
             Op::Reflink => self.start_reflink()?,
             Op::Drop => self.start_drop()?,
-            Op::Reclaim | Op::Migrate => self.start_reclaim()?,
+            Op::Reclaim => self.start_reclaim()?,
+            Op::Migrate => self.start_migrate()?,
+            Op::Zap => self.start_zap()?,
             Op::Evict => self.start_evict()?,
         }
         self.finish();
@@ -203,6 +247,19 @@ impl<'a> Stepper<'a> {
             Pc::RcDec => self.rc_dec(),
             Pc::RcRelease => self.rc_release(),
             Pc::RcFinish => self.rc_finish(),
+            Pc::MvLock => self.mv_lock()?,
+            Pc::MvUnmapLock => self.mv_unmap_lock()?,
+            Pc::MvUnmap => self.mv_unmap(),
+            Pc::MvCopy => self.mv_copy()?,
+            Pc::MvReplace => self.mv_replace()?,
+            Pc::MvCountZero => self.mv_count_zero(),
+            Pc::MvRewriteLock => self.mv_rewrite_lock()?,
+            Pc::MvRewrite => self.mv_rewrite(),
+            Pc::MvForget => self.mv_forget(),
+            Pc::MvRestoreLock => self.mv_restore_lock()?,
+            Pc::MvRestore => self.mv_restore(),
+            Pc::MvUnlockDst => self.mv_unlock_dst(),
+            Pc::MvUnlockSrc => self.mv_unlock_src(),
         }
         self.finish();
         Ok(())

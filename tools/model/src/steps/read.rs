@@ -325,7 +325,7 @@ impl Stepper<'_> {
     // Faults
 
     pub(super) fn start_fault(&mut self) -> Step {
-        if self.page().pte.is_some() {
+        if self.page().pte != Pte::None {
             return Err(Blocked);
         }
         self.goto(Pc::Load);
@@ -351,9 +351,9 @@ impl Stepper<'_> {
             self.put_found();
             self.done();
         } else {
-            if self.page().pte.is_none() {
+            if let (Pte::None, Some(frame)) = (self.page().pte, frame) {
                 self.found().refs += 1;
-                self.page().pte = frame;
+                self.page().pte = Pte::Maps(frame);
             }
             self.put_found();
             self.done();

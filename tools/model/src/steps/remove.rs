@@ -7,15 +7,37 @@ use crate::state::*;
 
 impl Stepper<'_> {
     pub(super) fn unmap(&mut self) {
-        if let Some(frame) = self.page().pte.take() {
+        let (file, index) = (self.me.file, self.me.index);
+        self.unmap_page(file, index);
+    }
+
+    /// unmap_mapping_range() takes migration entries as well.
+    fn unmap_page(&mut self, file: u8, index: u8) {
+        let pte = std::mem::take(&mut self.state.page_mut(file, index).pte);
+        if let Pte::Maps(frame) = pte {
             self.put(frame);
         }
     }
 
+    pub(super) fn start_zap(&mut self) -> Step {
+        if self.page().pte == Pte::None {
+            return Err(Blocked);
+        }
+        self.unmap();
+        self.done();
+        Ok(())
+    }
+
     /// As [`Self::unmap`], for an alias.
     pub(super) fn unmap_alias(&mut self) {
-        if self.rules.has(Rule::Unmap) {
-            self.unmap();
+        let (file, index) = (self.me.file, self.me.index);
+        self.unmap_alias_page(file, index);
+    }
+
+    fn unmap_alias_page(&mut self, file: u8, index: u8) {
+        let migrating = matches!(self.state.page(file, index).pte, Pte::Migrating(_));
+        if self.rules.has(Rule::Unmap) && (!migrating || self.rules.has(Rule::UnmapEntries)) {
+            self.unmap_page(file, index);
         }
     }
 
@@ -233,7 +255,7 @@ impl Stepper<'_> {
         Ok(())
     }
 
-    // Reclaim and migration of home folios
+    // Reclaim of home folios
 
     /// Takes a folio from the LRU: the page is that of the block.
     pub(super) fn start_reclaim(&mut self) -> Step {
@@ -268,7 +290,7 @@ impl Stepper<'_> {
     pub(super) fn mapped(&self, frame: Frame) -> u8 {
         self.state
             .pages()
-            .filter(|(_, _, page)| page.pte == Some(frame))
+            .filter(|(_, _, page)| page.pte == Pte::Maps(frame))
             .count() as u8
     }
 
@@ -277,7 +299,6 @@ impl Stepper<'_> {
             return Err(Blocked);
         }
         self.state.fragments_locked = true;
-        (self.me.file2, self.me.index2) = (0, 0);
         self.goto(Pc::RcClear);
         Ok(())
     }
@@ -290,26 +311,29 @@ impl Stepper<'_> {
         }
     }
 
-    /// Looks at the next slot that a fragment of the block covers.
-    pub(super) fn rc_clear(&mut self) {
+    /// The page that is looked at, or the next one that a fragment of the block covers.
+    pub(super) fn covered_page(&mut self) -> Option<(u8, u8)> {
         let block = self.my_block();
         while usize::from(self.me.file2) < FILES {
             let (file, index) = (self.me.file2, self.me.index2);
-            let page = *self.state.page(file, index);
-            if page.fragments & (1 << block) == 0 {
-                self.next_page();
-                continue;
+            if self.state.page(file, index).fragments & (1 << block) != 0 {
+                return Some((file, index));
             }
+            self.next_page();
+        }
+        None
+    }
+
+    /// Looks at the next slot that a fragment of the block covers.
+    pub(super) fn rc_clear(&mut self) {
+        if let Some((file, index)) = self.covered_page() {
+            let page = *self.state.page(file, index);
             if self.state.files[usize::from(file)].evicted {
                 return self.state.fail(Wrong::UseAfterFree);
             }
             if page.slot.frame() == self.me.found && matches!(page.slot, Entry::Alias(_)) {
                 self.state.page_mut(file, index).slot = Entry::Empty;
-                if self.rules.has(Rule::Unmap) {
-                    if let Some(frame) = self.state.page_mut(file, index).pte.take() {
-                        self.put(frame);
-                    }
-                }
+                self.unmap_alias_page(file, index);
                 self.goto(Pc::RcDec);
                 if self.rules.has(Rule::DecWithSlot) {
                     self.rc_dec();
@@ -347,22 +371,8 @@ impl Stepper<'_> {
 
     /// Freezes the folio, which fails if somebody else has a reference.
     pub(super) fn rc_finish(&mut self) {
-        let block = self.me.block.unwrap_or_default();
-        let old = *self.found();
-        if old.refs == 2 {
+        if self.found().refs == 2 {
             self.take_from_home();
-            if self.me.op == Op::Migrate {
-                if let Some(frame) = self.alloc() {
-                    *self.state.folio_mut(frame) = Folio {
-                        refs: 1,
-                        owner: Owner::Home(block),
-                        uptodate: old.uptodate,
-                        data: old.data,
-                        ..Folio::default()
-                    };
-                    self.state.home[usize::from(block)] = Some(frame);
-                }
-            }
         }
         self.found().locked = false;
         self.put_found();
@@ -382,7 +392,7 @@ impl Stepper<'_> {
         });
         let busy = (0..SLOTS as u8).any(|index| {
             let page = self.state.page(file, index);
-            page.pte.is_some()
+            page.pte != Pte::None
                 || match page.slot {
                     Entry::Folio(frame) => {
                         let folio = self.state.folio(frame);

@@ -106,10 +106,15 @@ impl Stepper<'_> {
 
     // A store through a mapping
 
-    pub(super) fn start_store(&mut self) {
+    pub(super) fn start_store(&mut self) -> Step {
+        // migration_entry_wait()
+        if matches!(self.page().pte, Pte::Migrating(_)) {
+            return Err(Blocked);
+        }
         // What is going to be written to need not be shared first.
         self.me.alone = true;
         self.goto(Pc::Load);
+        Ok(())
     }
 
     /// A broken alias: the folio is known to others, who may take it away again.
@@ -133,8 +138,8 @@ impl Stepper<'_> {
         }
         let frame = self.me.found.take();
         self.me.own = frame;
-        if self.page().pte.is_none() {
-            self.page().pte = frame;
+        if let (Pte::None, Some(frame)) = (self.page().pte, frame) {
+            self.page().pte = Pte::Maps(frame);
             self.own().refs += 1;
         }
         self.modify();
