@@ -267,17 +267,17 @@ bool page_cache_slot_to_alias(struct address_space *mapping, pgoff_t index,
  * Unmap from a file what an alias named that is gone from its slot.
  *
  * Context: The home folio is locked.  Who maps it has it locked, too, and has
- * seen the alias: so its VMA is in i_mmap already, if there is any.
+ * seen the alias: so his page table entry is there by now.
  *
  * This is done although the folio may be seen to have no mappings: somebody
  * else may have cleared a page table entry and not yet flushed the TLB, which
  * the walk does for him.  Else who runs there would still read the old page
- * after the file was written to.
+ * after the file was written to.  Nor can i_mmap be seen to be empty without
+ * its lock: a VMA that changes its size is taken out for a moment.
  */
 static void unmap_alias(struct address_space *mapping, pgoff_t index)
 {
-	if (mapping_mapped(mapping))
-		unmap_mapping_pages(mapping, index, 1, false);
+	unmap_mapping_pages(mapping, index, 1, false);
 }
 
 /**
