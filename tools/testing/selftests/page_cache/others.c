@@ -82,7 +82,9 @@ FIXTURE(others)
 /* Two cold files on the same blocks. */
 FIXTURE_SETUP(others)
 {
-	if (pc_setup(_metadata, &self->fs, NULL))
+	const struct pc_fs_args args = { .rmap = true };
+
+	if (pc_setup(_metadata, &self->fs, &args))
 		pc_setup_clones(_metadata, &self->fs, SIZE, &self->a, &self->b);
 }
 
@@ -340,6 +342,9 @@ TEST_F(others, module_from_clone)
 	ASSERT_EQ(0, pc_clone(&two, one, "two.ko"));
 	ASSERT_EQ(0, pc_drop_caches("3"));
 	ASSERT_EQ(0, pc_verify(one, PC_READ));
+	/* A file that is open for writing is no module. */
+	pc_shut(two);
+	ASSERT_EQ(0, pc_reopen(two, O_RDONLY));
 	ASSERT_EQ(0, syscall(__NR_finit_module, two->fd, "", 0))
 		TH_LOG("%s", strerror(errno));
 	EXPECT_EQ(0, syscall(__NR_delete_module, "rust_page_cache", 0));

@@ -397,7 +397,7 @@ static int make_fs(struct pc_fs *fs, const struct pc_fs_args *args)
 	argv[n++] = "-K";
 	argv[n++] = "--unsupported";
 	argv[n++] = "-m";
-	argv[n++] = "reflink=1,rmapbt=0";
+	argv[n++] = args->rmap ? "reflink=1,rmapbt=1" : "reflink=1,rmapbt=0";
 	argv[n++] = "-i";
 	argv[n++] = "exchange=1";
 	argv[n++] = "-b";

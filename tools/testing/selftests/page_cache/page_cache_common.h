@@ -101,6 +101,7 @@ struct pc_fs_args {
 	unsigned int	bsize;		/* file system block, 0: 4096 */
 	unsigned int	mib;		/* size, 0: 96 */
 	const char	*dev;		/* instead of $PAGE_CACHE_DEV or loop */
+	bool		rmap;		/* what online repair asks */
 };
 
 /* Does the running kernel share?  Looks at /proc/vmstat. */
