@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -99,6 +98,8 @@ static void write_map(struct pc_file *f, size_t off, size_t len, uint64_t seed)
 TEST_F(map, shared_read)
 {
 	map_both(_metadata, self, PROT_READ, MAP_SHARED);
+	check_maps(_metadata, self);
+	pc_expect_pages(_metadata, &self->fs.cold, PAGES, 2 * PAGES);
 	check_all(_metadata, self);
 }
 
@@ -106,6 +107,8 @@ TEST_F(map, shared_read)
 TEST_F(map, private_read)
 {
 	map_both(_metadata, self, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	check_maps(_metadata, self);
+	pc_expect_pages(_metadata, &self->fs.cold, PAGES, 2 * PAGES);
 	check_all(_metadata, self);
 }
 
@@ -361,26 +364,8 @@ TEST_F(map, file_with_itself)
 TEST_F(map, exec_of_clone)
 {
 	struct pc_file *prog, *clone;
-	char buf[16384];
-	size_t off = 0;
-	struct stat st;
-	ssize_t n;
-	int fd;
 
-	fd = open("/proc/self/exe", O_RDONLY);
-	ASSERT_LE(0, fd);
-	ASSERT_EQ(0, fstat(fd, &st));
-	ASSERT_EQ(0, pc_open(&prog, &self->fs, "prog", O_RDWR | O_CREAT,
-			     st.st_size));
-	while ((n = read(fd, buf, sizeof(buf))) > 0) {
-		ASSERT_EQ(n, pwrite(prog->fd, buf, n, off));
-		memcpy(prog->m->data + off, buf, n);
-		off += n;
-	}
-	close(fd);
-	ASSERT_EQ(st.st_size, off);
-	prog->m->size = off;
-	ASSERT_EQ(0, pc_evict(prog));
+	ASSERT_EQ(0, pc_program(&prog, &self->fs, "prog"));
 	ASSERT_EQ(0, pc_clone(&clone, prog, "clone"));
 	if (variant->warm) {
 		ASSERT_EQ(0, pc_verify(prog, PC_READ));

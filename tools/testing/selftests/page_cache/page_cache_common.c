@@ -175,21 +175,33 @@ int pc_read_str(const char *path, char *buf, size_t len)
 	return n < 0 ? n : (int)have;
 }
 
-long long pc_vmstat(const char *name)
+/* In lines that begin with a name. */
+static long long number_in(const char *p, const char *name)
 {
-	char buf[32768], *p = buf;
 	size_t len = strlen(name);
 
-	if (pc_read_str("/proc/vmstat", buf, sizeof(buf)) < 0)
-		return -1;
 	while (p && *p) {
-		if (!strncmp(p, name, len) && p[len] == ' ')
+		if (!strncmp(p, name, len) && (p[len] == ' ' || p[len] == ':'))
 			return strtoll(p + len + 1, NULL, 10);
 		p = strchr(p, '\n');
 		if (p)
 			p++;
 	}
 	return -1;
+}
+
+long long pc_number(const char *path, const char *name)
+{
+	char buf[32768];
+
+	if (pc_read_str(path, buf, sizeof(buf)) < 0)
+		return -1;
+	return number_in(buf, name);
+}
+
+long long pc_vmstat(const char *name)
+{
+	return pc_number("/proc/vmstat", name);
 }
 
 bool pc_sharing(void)
@@ -569,6 +581,62 @@ bool pc_runs(pid_t pid)
 
 	return !waitid(P_PID, pid, &info, WEXITED | WNOHANG | WNOWAIT) &&
 	       !info.si_pid;
+}
+
+pid_t pc_fork_peer(struct pc_fs *fs, struct pc_peer *peer)
+{
+	int end[2];
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, end))
+		return pc_err("socketpair");
+	pid = pc_fork(fs);
+	/* Each closes the end of the other, or would never hear of its end. */
+	close(end[!pid]);
+	peer->fd = end[!!pid];
+	peer->pid = pid;
+	return pid;
+}
+
+int pc_say(struct pc_peer *peer)
+{
+	if (send(peer->fd, "", 1, MSG_NOSIGNAL) == 1)
+		return 0;
+	return pc_err("telling %d", peer->pid);
+}
+
+int pc_hear(struct pc_peer *peer)
+{
+	char c;
+
+	if (read(peer->fd, &c, 1) == 1)
+		return 0;
+	errno = EPIPE;
+	return pc_err("waiting for %d", peer->pid);
+}
+
+int pc_end(struct pc_fs *fs, struct pc_peer *peer)
+{
+	int ret = pc_say(peer);
+
+	close(peer->fd);
+	return pc_wait(fs, peer->pid) ?: ret;
+}
+
+int pc_sleeps_in(pid_t pid, long nr)
+{
+	char path[64], buf[256], *end;
+
+	snprintf(path, sizeof(path), "/proc/%d/syscall", pid);
+	for (int tries = 0; tries < 3000 && pc_runs(pid); tries++) {
+		/* A process that does not sleep is "running". */
+		if (pc_read_str(path, buf, sizeof(buf)) > 0 &&
+		    strtol(buf, &end, 10) == nr && end != buf)
+			return 0;
+		usleep(10000);
+	}
+	errno = ETIME;
+	return pc_err("%d in system call %ld", pid, nr);
 }
 
 void pc_fs_teardown(struct pc_fs *fs)
@@ -975,6 +1043,66 @@ int pc_clones(struct pc_fs *fs, size_t size, struct pc_file **const *files)
 	return ret;
 }
 
+static int write_all(int fd, const unsigned char *p, size_t len, size_t off)
+{
+	while (len) {
+		ssize_t n = pwrite(fd, p, len, off);
+
+		if (n < 0)
+			return -errno;
+		p += n;
+		len -= n;
+		off += n;
+	}
+	return 0;
+}
+
+static ssize_t read_chunks(int fd, unsigned char *p, size_t off, size_t len,
+			   size_t chunk)
+{
+	size_t have = 0;
+
+	if (lseek(fd, off, SEEK_SET) < 0)
+		return -errno;
+	while (have < len) {
+		size_t n = len - have < chunk ? len - have : chunk;
+		ssize_t r = read(fd, p + have, n);
+
+		if (r < 0)
+			return -errno;
+		if (!r)
+			break;
+		have += r;
+	}
+	return have;
+}
+
+int pc_program(struct pc_file **file, struct pc_fs *fs, const char *name)
+{
+	struct pc_file *f;
+	struct stat st;
+	ssize_t n;
+	int fd, ret;
+
+	fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st))
+		return pc_err("/proc/self/exe");
+	ret = pc_open(&f, fs, name, O_RDWR | O_CREAT, st.st_size);
+	if (ret)
+		goto out;
+	*file = f;
+	n = read_chunks(fd, f->m->data, 0, st.st_size, KIB(64));
+	if (n != st.st_size) {
+		ret = n < 0 ? n : -EIO;
+		goto out;
+	}
+	f->m->size = n;
+	ret = write_all(f->fd, f->m->data, n, 0) ?: pc_evict(f);
+out:
+	close(fd);
+	return ret;
+}
+
 int pc_fill_up(struct pc_file **f, struct pc_fs *fs, const char *name)
 {
 	size_t off = 0;
@@ -990,20 +1118,6 @@ int pc_fill_up(struct pc_file **f, struct pc_fs *fs, const char *name)
 			n /= 2;
 		else
 			return pc_err("fallocate %s", (*f)->path);
-	}
-	return 0;
-}
-
-static int write_all(int fd, const unsigned char *p, size_t len, size_t off)
-{
-	while (len) {
-		ssize_t n = pwrite(fd, p, len, off);
-
-		if (n < 0)
-			return -errno;
-		p += n;
-		len -= n;
-		off += n;
 	}
 	return 0;
 }
@@ -1165,6 +1279,64 @@ int pc_copy_range(struct pc_file *dst, size_t doff, struct pc_file *src,
 	return 0;
 }
 
+/* Page tables */
+
+/* An entry of a file in /proc that has 64 bits for each page. */
+static uint64_t per_page(const char *path, uint64_t page)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	uint64_t val;
+
+	if (fd < 0 || pread(fd, &val, sizeof(val), page * sizeof(val)) !=
+		      sizeof(val)) {
+		pc_err("%s of %#llx", path, (unsigned long long)page);
+		val = UINT64_MAX;
+	}
+	if (fd >= 0)
+		close(fd);
+	return val;
+}
+
+uint64_t pc_pfn(const void *p)
+{
+	uint64_t val = per_page("/proc/self/pagemap", (uintptr_t)p / PC_PAGE);
+
+	/* Present, and not in swap. */
+	if (val == UINT64_MAX || (val >> 62) != 2)
+		return 0;
+	return val & ((1ULL << 55) - 1);
+}
+
+uint64_t pc_mapcount(uint64_t pfn)
+{
+	return per_page("/proc/kpagecount", pfn);
+}
+
+uint64_t pc_page_flags(uint64_t pfn)
+{
+	return per_page("/proc/kpageflags", pfn);
+}
+
+bool pc_is_anon(const void *p)
+{
+	uint64_t pfn = pc_pfn(p);
+
+	return pfn && (pc_page_flags(pfn) & (1ULL << KPF_ANON));
+}
+
+long long pc_smaps(const void *p, const char *name)
+{
+	static char buf[MIB(1)];
+	char start[32];
+	char *at;
+
+	if (pc_read_str("/proc/self/smaps", buf, sizeof(buf)) < 0)
+		return pc_err("/proc/self/smaps");
+	snprintf(start, sizeof(start), "\n%lx-", (unsigned long)p);
+	at = strstr(buf, start);
+	return at ? number_in(at + 1, name) : -1;
+}
+
 uint64_t pc_physical(struct pc_file *f, size_t off)
 {
 	union {
@@ -1225,26 +1397,6 @@ size_t pc_shareable(struct pc_file *f, unsigned int bsize)
 }
 
 /* Reading back */
-
-static ssize_t read_chunks(int fd, unsigned char *p, size_t off, size_t len,
-			   size_t chunk)
-{
-	size_t have = 0;
-
-	if (lseek(fd, off, SEEK_SET) < 0)
-		return -errno;
-	while (have < len) {
-		size_t n = len - have < chunk ? len - have : chunk;
-		ssize_t r = read(fd, p + have, n);
-
-		if (r < 0)
-			return -errno;
-		if (!r)
-			break;
-		have += r;
-	}
-	return have;
-}
 
 static ssize_t read_backwards(int fd, unsigned char *p, size_t off, size_t len)
 {
@@ -1638,6 +1790,22 @@ remove:
 skip:
 	snprintf(path, len, "cannot %s: %s", step, strerror(-ret));
 	return 1;
+}
+
+long long pc_memcg_stat(const char *path, const char *name)
+{
+	char file[128];
+
+	snprintf(file, sizeof(file), "%.80s/memory.stat", path);
+	return pc_number(file, name);
+}
+
+int pc_memcg_reclaim(const char *path, size_t bytes)
+{
+	char val[32];
+
+	snprintf(val, sizeof(val), "%zu", bytes);
+	return cgroup_write(path, "memory.reclaim", val);
 }
 
 void pc_memcg_remove(const char *name, pid_t pid)

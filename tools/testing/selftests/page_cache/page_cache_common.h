@@ -18,6 +18,7 @@
 #include <sys/types.h>
 
 #include <linux/falloc.h>
+#include <linux/kernel-page-flags.h>
 
 #include "kselftest.h"
 
@@ -104,6 +105,12 @@ struct pc_fs_args {
 	bool		rmap;		/* what online repair asks */
 };
 
+/* A child that goes on step by step with its parent, see pc_fork_peer(). */
+struct pc_peer {
+	pid_t	pid;
+	int	fd;
+};
+
 /* Does the running kernel share?  Looks at /proc/vmstat. */
 bool pc_sharing(void);
 long long pc_vmstat(const char *name);
@@ -118,6 +125,8 @@ int __printf(1, 2) pc_err(const char *fmt, ...);
 
 int pc_write_str(const char *path, const char *val);
 int pc_read_str(const char *path, char *buf, size_t len);
+/* The number behind a name, as in "name 5" or "Name:  5 kB", or -1. */
+long long pc_number(const char *path, const char *name);
 /* Forks and runs argv; exit status (127: not there) or -errno. */
 int pc_run(const char *const argv[]);
 
@@ -147,6 +156,17 @@ pid_t pc_fork(struct pc_fs *fs);
 int pc_wait(struct pc_fs *fs, pid_t pid);
 /* Has the child not come to its end yet? */
 bool pc_runs(pid_t pid);
+/*
+ * pc_fork() of a child that waits for its parent and the other way round: each
+ * hears what the other says.  Who is gone is not waited for: -EPIPE.
+ */
+pid_t pc_fork_peer(struct pc_fs *fs, struct pc_peer *peer);
+int pc_say(struct pc_peer *peer);
+int pc_hear(struct pc_peer *peer);
+/* Says so, and then waits for the child as pc_wait(). */
+int pc_end(struct pc_fs *fs, struct pc_peer *peer);
+/* Until the process sleeps in the system call: 0, or -ETIME. */
+int pc_sleeps_in(pid_t pid, long nr);
 /* The options of the mount point as /proc/self/mounts shows them. */
 int pc_fs_options(struct pc_fs *fs, char *buf, size_t len);
 bool pc_fs_has_option(struct pc_fs *fs, const char *opt);
@@ -174,6 +194,8 @@ int pc_create(struct pc_file **f, struct pc_fs *fs, const char *name,
 	      size_t size, uint64_t seed);
 /* A new file that is a clone of src. */
 int pc_clone(struct pc_file **dst, struct pc_file *src, const char *name);
+/* A new file, the program that runs here, on disk and not in the page cache. */
+int pc_program(struct pc_file **f, struct pc_fs *fs, const char *name);
 /*
  * New files "a", "b" and so on up to a NULL: pattern 1, and clones of that.
  * None is cached then, and fs->cold has the counters.
@@ -243,6 +265,22 @@ bool pc_touch_raises_bus(const unsigned char *p);
 bool pc_fill_raises_bus(unsigned char *p, size_t len, uint64_t seed,
 			uint64_t pos);
 
+/*
+ * What the page table of this process has at an address: a page frame number,
+ * or 0.  Asking does not fault it in.
+ */
+uint64_t pc_pfn(const void *p);
+/* How often it is mapped, and its KPF_ bits; all ones when that is not told. */
+uint64_t pc_mapcount(uint64_t pfn);
+uint64_t pc_page_flags(uint64_t pfn);
+/* Is the page anonymous that this process has at p? */
+bool pc_is_anon(const void *p);
+/* What smaps says in kB of the mapping that begins at p, or -1. */
+long long pc_smaps(const void *p, const char *name);
+
+/* <linux/kernel-page-flags.h> has it for the kernel only. */
+#define PC_KPF_MLOCKED	33
+
 /* Device address of the written block at off, 0 when there is none. */
 uint64_t pc_physical(struct pc_file *f, size_t off);
 /* Is there a delayed allocation in the range, without writing it back? */
@@ -306,6 +344,10 @@ void pc_race_read(struct pc_race *r);
  * that is 0.  0 and its path, or 1 and why not.
  */
 int pc_memcg_enter(const char *name, size_t max, char *path, size_t len);
+/* A number of its memory.stat, or -1. */
+long long pc_memcg_stat(const char *path, const char *name);
+/* Asks for bytes to be reclaimed from it; -EAGAIN if fewer were to be had. */
+int pc_memcg_reclaim(const char *path, size_t bytes);
 /* The one that pid made, and left by its exit or leaves now. */
 void pc_memcg_remove(const char *name, pid_t pid);
 

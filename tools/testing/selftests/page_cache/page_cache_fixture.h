@@ -127,4 +127,38 @@ static inline void pc_expect_map(struct __test_metadata *_metadata,
 	EXPECT_EQ(0, pc_compare(what, f->m->data, f->map, f->m->size, 0));
 }
 
+/* Reads a byte of each page: they are in the page table then. */
+static inline void pc_touch_pages(const struct pc_file *f, size_t first,
+				  size_t end)
+{
+	for (size_t i = first; i < end; i++)
+		pc_touch(f->map + i * PC_PAGE);
+}
+
+/*
+ * Are the pages of two mappings, which have to be in the page table, one and
+ * the same?  Says nothing without the feature.
+ */
+static inline void pc_expect_same(struct __test_metadata *_metadata,
+				  const struct pc_file *f,
+				  const struct pc_file *g, size_t first,
+				  size_t end, bool same)
+{
+	size_t there = 0, as_told = 0;
+
+	for (size_t i = first; i < end; i++) {
+		uint64_t pfn = pc_pfn(f->map + i * PC_PAGE);
+
+		there += !!pfn;
+		as_told += same == (pfn == pc_pfn(g->map + i * PC_PAGE));
+	}
+	EXPECT_EQ(end - first, there)
+		TH_LOG("%s: mapped pages from %zu", f->path, first);
+	if (!pc_sharing())
+		return;
+	EXPECT_EQ(end - first, as_told)
+		TH_LOG("%s and %s: %s pages from %zu", f->path, g->path,
+		       same ? "common" : "different", first);
+}
+
 #endif /* _PAGE_CACHE_FIXTURE_H */

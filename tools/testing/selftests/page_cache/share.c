@@ -50,6 +50,11 @@ FIXTURE_VARIANT_ADD(via, sendfile)
 	.via = PC_SENDFILE,
 };
 
+FIXTURE_VARIANT_ADD(via, mmap)
+{
+	.via = PC_MMAP,
+};
+
 FIXTURE_SETUP(via)
 {
 	if (!pc_setup(_metadata, &self->fs, NULL))
