@@ -5,9 +5,10 @@
  * kernel modules, build IDs, userfaultfd, sync, online scrub and repair.  All of
  * them find the file as it is, and files that share pages stay apart.
  */
-#include <elf.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fanotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -30,6 +31,10 @@
 #endif
 #ifndef UFFD_FEATURE_WP_UNPOPULATED
 #define UFFD_FEATURE_WP_UNPOPULATED (1 << 13)
+#endif
+
+#ifndef FAN_PRE_ACCESS
+#define FAN_PRE_ACCESS	0x00100000
 #endif
 
 /* <xfs/xfs_fs.h> is not everywhere. */
@@ -428,6 +433,68 @@ TEST_F(others, userfaultfd_wp_async)
 	EXPECT_EQ(0, pc_verify(self->a, PC_READ));
 	close(fd);
 	EXPECT_EQ(0, pc_verify_cycle(&self->fs));
+}
+
+/* Gives the same answer to everybody until the child ends; the questions. */
+static int answer(int fan, pid_t child, uint32_t response)
+{
+	struct pollfd pfd = { .fd = fan, .events = POLLIN };
+	struct fanotify_event_metadata event;
+	int asked = 0;
+
+	while (pc_runs(child)) {
+		struct fanotify_response say = { .response = response };
+
+		/* The child's end wakes nobody here. */
+		if (poll(&pfd, 1, 100) <= 0)
+			continue;
+		if (read(fan, &event, sizeof(event)) < (ssize_t)sizeof(event))
+			return pc_err("read of fanotify");
+		say.fd = event.fd;
+		if (write(fan, &say, sizeof(say)) != sizeof(say))
+			return pc_err("answer to fanotify");
+		close(event.fd);
+		asked++;
+	}
+	return asked;
+}
+
+/*
+ * A listener that may have to bring a file's content first is asked for each
+ * file, whoever has read the same pages before: what another file has been
+ * allowed is not shown through this one.
+ */
+TEST_F(others, fanotify_pre_content)
+{
+	unsigned char *got = malloc(SIZE);
+	pid_t child;
+	int fan;
+
+	ASSERT_NE(NULL, got);
+	fan = fanotify_init(FAN_CLASS_PRE_CONTENT | FAN_CLOEXEC, O_RDONLY);
+	if (fan < 0 || fanotify_mark(fan, FAN_MARK_ADD, FAN_PRE_ACCESS,
+				     AT_FDCWD, self->b->path))
+		SKIP(return, "no events before an access");
+	ASSERT_EQ(0, pc_verify(self->a, PC_READ));
+
+	child = pc_fork(&self->fs);
+	ASSERT_LE(0, child);
+	if (!child)
+		_exit(pread(self->b->fd, got, SIZE, 0) != -1 || errno != EPERM);
+	EXPECT_LT(0, answer(fan, child, FAN_DENY));
+	EXPECT_EQ(0, pc_wait(&self->fs, child));
+	pc_expect_pages(_metadata, &self->fs.cold, PAGES, PAGES);
+
+	child = pc_fork(&self->fs);
+	ASSERT_LE(0, child);
+	if (!child)
+		_exit(pc_verify(self->b, PC_READ) ||
+		      pc_verify(self->b, PC_MMAP));
+	EXPECT_LT(0, answer(fan, child, FAN_ALLOW));
+	EXPECT_EQ(0, pc_wait(&self->fs, child));
+	pc_expect_pages(_metadata, &self->fs.cold, PAGES, 2 * PAGES);
+	close(fan);
+	free(got);
 }
 
 /* Dirty pages between aliases are found, and the aliases left where they are. */
