@@ -545,6 +545,8 @@ fn boot_programs(
     // The factor for debugging is in the limit already.
     let mut machine = guest.machine(0);
     machine.timeout = Duration::from_secs(120 + (limit + 30) * programs.len() as u64);
+    // Or no block of memory could be taken away.
+    machine.append = "movablecore=1G".into();
     let mut arguments = vec![
         "/lab/in/suite.sh".to_string(),
         MARK.into(),
