@@ -354,21 +354,68 @@ static int race_reader(struct pc_race *r, struct pc_file *f, int nr)
 	return 0;
 }
 
-/* A read that began after a write returned sees the write, never older data. */
-TEST_F_TIMEOUT(race, reader_never_sees_older_data, 300)
+/* Maps a file where there is room behind it, for as much again. */
+static unsigned char *map_with_room(struct pc_file *f)
+{
+	unsigned char *map = mmap(NULL, 2 * SIZE, PROT_NONE,
+				  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (map == MAP_FAILED || munmap(map + SIZE, SIZE))
+		return MAP_FAILED;
+	return mmap(map, SIZE, PROT_READ, MAP_SHARED | MAP_FIXED, f->fd, 0);
+}
+
+/*
+ * Its mapping, the only one, grows and shrinks all the time: it must be found
+ * by who takes a page away from the file, at every moment.
+ */
+static int race_resizer(struct pc_race *r, struct pc_file *f)
+{
+	static unsigned char buf[PC_PAGE];
+	unsigned char *map;
+	uint64_t rnd = 7;
+
+	if (pc_reopen(f, O_RDONLY))
+		return 1;
+	map = map_with_room(f);
+	if (map == MAP_FAILED)
+		return 1;
+	while (!pc_race_stopped(r)) {
+		size_t page = pc_rand(&rnd) % PAGES;
+		uint32_t entered;
+		int ret;
+
+		if (mremap(map, SIZE, 2 * SIZE, 0) != map ||
+		    mremap(map, 2 * SIZE, SIZE, 0) != map) {
+			pc_log("mremap: %s", strerror(errno));
+			return 1;
+		}
+		entered = pc_cell_enter(&r->cell[page]);
+		memcpy(buf, map + page * PC_PAGE, PC_PAGE);
+		ret = pc_cell_check("mapping", &r->cell[page], entered, buf,
+				    page, true);
+		if (ret < 0)
+			return 1;
+		if (!ret)
+			pc_race_read(r);
+		/* What a buffered write left is shared again when it is read. */
+		if (pc_rand(&rnd) % 16 == 0) {
+			madvise(map, SIZE, MADV_DONTNEED);
+			posix_fadvise(f->fd, 0, 0, POSIX_FADV_DONTNEED);
+		}
+	}
+	return 0;
+}
+
+static void race_writer(struct __test_metadata *_metadata,
+			FIXTURE_DATA(race) *self,
+			const FIXTURE_VARIANT(race) *variant)
 {
 	struct pc_race *r = self->race;
 	unsigned char *buf;
 	uint64_t rnd = 42;
-	pid_t pid[3];
 
 	ASSERT_EQ(0, posix_memalign((void **)&buf, PC_PAGE, PC_PAGE));
-	for (int i = 0; i < 3; i++) {
-		pid[i] = pc_fork(&self->fs);
-		ASSERT_LE(0, pid[i]);
-		if (!pid[i])
-			_exit(race_reader(r, self->a, i));
-	}
 	ASSERT_EQ(0, pc_reopen(self->a, O_RDWR |
 			       (variant->direct_write ? O_DIRECT : 0)));
 	for (int i = 0; pc_race_writes(r, i, WRITES); i++) {
@@ -387,13 +434,47 @@ TEST_F_TIMEOUT(race, reader_never_sees_older_data, 300)
 		pc_cell_end(c);
 	}
 	pc_race_stop(r);
-	for (int i = 0; i < 3; i++)
-		EXPECT_EQ(0, pc_wait(&self->fs, pid[i]));
-	EXPECT_GT(r->reads, PC_RACE_READS);
 	free(buf);
+}
+
+/* What is left when the writer is through. */
+static void race_end(struct __test_metadata *_metadata,
+		     FIXTURE_DATA(race) *self)
+{
+	EXPECT_GT(self->race->reads, PC_RACE_READS);
 	ASSERT_EQ(0, pc_reopen(self->a, O_RDWR));
 	/* What the clone holds is what was there when it was last made. */
 	EXPECT_EQ(0, pc_verify_cycle(&self->fs));
+}
+
+/* A read that began after a write returned sees the write, never older data. */
+TEST_F_TIMEOUT(race, reader_never_sees_older_data, 300)
+{
+	pid_t pid[3];
+
+	for (int i = 0; i < 3; i++) {
+		pid[i] = pc_fork(&self->fs);
+		ASSERT_LE(0, pid[i]);
+		if (!pid[i])
+			_exit(race_reader(self->race, self->a, i));
+	}
+	race_writer(_metadata, self, variant);
+	for (int i = 0; i < 3; i++)
+		EXPECT_EQ(0, pc_wait(&self->fs, pid[i]));
+	race_end(_metadata, self);
+}
+
+/* Nor does a mapping that changes its size while the page is taken from it. */
+TEST_F_TIMEOUT(race, mapping_never_shows_older_data, 300)
+{
+	pid_t pid = pc_fork(&self->fs);
+
+	ASSERT_LE(0, pid);
+	if (!pid)
+		_exit(race_resizer(self->race, self->a));
+	race_writer(_metadata, self, variant);
+	EXPECT_EQ(0, pc_wait(&self->fs, pid));
+	race_end(_metadata, self);
 }
 
 TEST_HARNESS_MAIN
