@@ -756,6 +756,21 @@ bool pc_fill_raises_bus(unsigned char *p, size_t len, uint64_t seed,
 	return raises_bus(p, len, seed, pos);
 }
 
+bool pc_copy_raises_bus(void *to, const void *from, size_t len)
+{
+	struct sigaction sa = { .sa_handler = on_bus }, old;
+	static bool caught;	/* a jump may undo a register */
+
+	caught = true;
+	sigaction(SIGBUS, &sa, &old);
+	if (!sigsetjmp(bus, 1)) {
+		memcpy(to, from, len);
+		caught = false;
+	}
+	sigaction(SIGBUS, &old, NULL);
+	return caught;
+}
+
 /* Models */
 
 void *pc_shared(size_t len)

@@ -241,6 +241,8 @@ static inline void pc_touch(const unsigned char *p)
 bool pc_touch_raises_bus(const unsigned char *p);
 bool pc_fill_raises_bus(unsigned char *p, size_t len, uint64_t seed,
 			uint64_t pos);
+/* Copying len bytes from a mapping? */
+bool pc_copy_raises_bus(void *to, const void *from, size_t len);
 
 /* Device address of the written block at off, 0 when there is none. */
 uint64_t pc_physical(struct pc_file *f, size_t off);

@@ -2,7 +2,8 @@
 /*
  * Everything at once, at random, from a seed that is printed: several
  * processes read and change a few files that share blocks, while others drop
- * caches, reclaim, compact, sync and switch sharing off and on.
+ * caches, reclaim, compact, migrate, take memory away and give it back, sync and
+ * switch sharing off and on.
  *
  * There are two kinds of files and two oracles.
  *
@@ -18,9 +19,15 @@
  * value from the last one that was complete before it began to the last one
  * that was begun before it ended, and never anything older.
  *
+ * Each process keeps three mappings of each file, shared to read, shared to
+ * write and private, for as long as it can: what somebody else does to a file
+ * has to show in page tables that were filled long before, through which no
+ * system call tells the kernel that somebody looks.
+ *
  * usage: torture [--seconds N] [--seed N] [--procs N] [--bsize N] [--dir D]
  */
 #include <assert.h>
+#include <dirent.h>
 #include <getopt.h>
 #include <pthread.h>
 #include <signal.h>
@@ -30,6 +37,8 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -44,6 +53,18 @@
 #define MAX_PROCS	16
 #define HISTORY		40
 #define IO_MAX		KIB(48)		/* of one read or write */
+#define OFFLINES	4		/* pages taken out of use in one run */
+
+#define MEMORY		"/sys/devices/system/memory"
+#define UNPOISON	"/sys/kernel/debug/hwpoison/unpoison-pfn"
+
+/* Headers of libc may be older. */
+#define ADV_COLD		20
+#define ADV_PAGEOUT		21
+#define ADV_POPULATE_READ	22
+#define ADV_POPULATE_WRITE	23
+#define ADV_SOFT_OFFLINE	101
+#define MOVE_ALL		4	/* MPOL_MF_MOVE_ALL */
 
 /* What op functions return besides 0 and -errno. */
 #define NOTHING		1		/* did not fit, try another */
@@ -84,14 +105,30 @@ struct shared {
 	unsigned long long count[MAX_OPS];
 	unsigned long long unchecked;
 	unsigned long long refused;
+	unsigned long long moved;
+	unsigned long long offlined;
+	pid_t		pid[MAX_PROCS + 1];
 	struct exact	exact[EXACT];
 	struct racing	racing[RACING];
+};
+
+/* The mappings that a process has of a file, from its beginning. */
+enum mapping {
+	READ_ONLY,			/* shared */
+	WRITABLE,			/* shared */
+	PRIVATE,			/* never written to */
+	MAPPINGS
+};
+
+static const char * const mapping_name[MAPPINGS] = {
+	"shared mapping", "writable mapping", "private mapping",
 };
 
 /* A process's own view of a file; the model in it is everybody's. */
 struct handle {
 	struct pc_file	*f;
 	uint32_t	gen;
+	unsigned char	*map[MAPPINGS];
 };
 
 static struct shared *sh;
@@ -189,20 +226,83 @@ static void on_signal(int sig)
 
 /* Handles */
 
+/* All that can be mapped of a file, be it there or not. */
+static size_t map_len(const struct handle *h)
+{
+	return h >= racing && h < racing + RACING ? CELLS * PC_PAGE : MAX_SIZE;
+}
+
+static void unmap(struct handle *h, enum mapping kind)
+{
+	if (h->map[kind])
+		munmap(h->map[kind], map_len(h));
+	h->map[kind] = NULL;
+}
+
+static void unmap_all(struct handle *h)
+{
+	for (int kind = 0; kind < MAPPINGS; kind++)
+		unmap(h, kind);
+}
+
 /* With the lock of the file held. */
 static int get(struct handle *h, uint32_t gen)
 {
-	if (h->f->fd >= 0 && h->gen == gen)
+	/* Mappings outlive the descriptor, but are of no use for another file. */
+	if (h->gen != gen)
+		unmap_all(h);
+	else if (h->f->fd >= 0)
 		return 0;
 	h->gen = gen;
 	return pc_reopen(h->f, O_RDWR);
 }
 
-/* Its mapping, which may have been there for long. */
-static unsigned char *get_map(struct handle *h, size_t len)
+/* To another address, with all the page tables that it has. */
+static void move_map(struct handle *h, enum mapping kind)
 {
-	return h->f->map ?: pc_map(h->f, len, PROT_READ | PROT_WRITE,
-				   MAP_SHARED);
+	size_t len = map_len(h);
+	void *to, *p;
+
+	to = mmap(NULL, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (to == MAP_FAILED)
+		return;
+	p = mremap(h->map[kind], len, len, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+	/* If mlock() or madvise() has split it, it cannot be moved. */
+	if (p == MAP_FAILED)
+		munmap(to, len);
+	else
+		h->map[kind] = p;
+}
+
+/* The mapping, which may have been there for long. */
+static unsigned char *get_map(struct handle *h, enum mapping kind)
+{
+	int prot = PROT_READ | (kind == WRITABLE ? PROT_WRITE : 0);
+	void *p;
+
+	if (h->map[kind] && !below(100))
+		unmap(h, kind);
+	else if (h->map[kind] && !below(50))
+		move_map(h, kind);
+	if (h->map[kind])
+		return h->map[kind];
+	p = mmap(NULL, map_len(h), prot,
+		 kind == PRIVATE ? MAP_PRIVATE : MAP_SHARED, h->f->fd, 0);
+	if (p == MAP_FAILED) {
+		pc_err("mmap %s", h->f->path);
+		return NULL;
+	}
+	h->map[kind] = p;
+	return p;
+}
+
+/* From a mapping: -EFAULT if there is a page that cannot be had. */
+static int copy_mapped(void *to, const unsigned char *from, size_t len)
+{
+	if (!pc_copy_raises_bus(to, from, len))
+		return 0;
+	pc_log("SIGBUS by the mapping");
+	return -EFAULT;
 }
 
 /*
@@ -337,25 +437,46 @@ static int read_by(int x, enum pc_via via)
 /* By a mapping that may have been there for long: stale page tables show. */
 static int do_old_mapping(int x, int y)
 {
+	enum mapping kind = below(MAPPINGS);
 	struct pc_model *m = file(x)->m;
-	size_t off, len, tail;
+	size_t off = 0, len = 0, tail, end;
 	unsigned char *map;
-	char what[32];
+	char what[48];
 	int ret;
 
-	if (!range_before(m->size, &off, &len))
+	if (m->size && !range_before(m->size, &off, &len))
 		return NOTHING;
-	map = get_map(&exact[x], MAX_SIZE);
+	map = get_map(&exact[x], kind);
 	if (!map)
 		return -ENOMEM;
-	snprintf(what, sizeof(what), "e%d by its mapping", x);
-	ret = pc_compare(what, m->data + off, map + off, len, off);
-	/* Behind the end of the file its last page is zero. */
+	ret = copy_mapped(buf, map + off, len);
+	snprintf(what, sizeof(what), "e%d by its %s", x, mapping_name[kind]);
+	if (!ret)
+		ret = pc_compare(what, m->data + off, buf, len, off);
+	if (ret || off + len != m->size)
+		return ret;
+	/* Behind the end of the file its last page is zero... */
 	tail = -m->size & (PC_PAGE - 1);
-	if (!ret && tail && off + len == m->size) {
-		memset(buf, 0, tail);
+	end = m->size + tail;
+	if (tail) {
+		ret = copy_mapped(buf, map + m->size, tail);
+		memset(buf + PC_PAGE, 0, tail);
 		snprintf(what, sizeof(what), "e%d behind its end", x);
-		ret = pc_compare(what, buf, map + m->size, tail, m->size);
+		if (!ret)
+			ret = pc_compare(what, buf + PC_PAGE, buf, tail,
+					 m->size);
+	}
+	/* ...and there is no other page, whatever was there once. */
+	if (!ret && end < MAX_SIZE) {
+		size_t page = below((MAX_SIZE - end) / PC_PAGE);
+
+		now.off = end + page * PC_PAGE;
+		now.len = 1;
+		if (!pc_touch_raises_bus(map + now.off)) {
+			pc_log("%s: a page at %zu, size is %zu", what, now.off,
+			       m->size);
+			ret = -EILSEQ;
+		}
 	}
 	return ret;
 }
@@ -404,23 +525,163 @@ static int do_fadvise(int x, int y)
 	return 0;
 }
 
-static int do_madvise(int x, int y)
+/* What of a mapping's pages can be done without a change to what they hold. */
+
+/* len bytes from off on, which must be in the file. */
+static int advise(struct handle *h, size_t off, size_t len, bool may_write)
 {
 	static const int advice[] = {
-		MADV_DONTNEED, 20 /* COLD */, 21 /* PAGEOUT */, MADV_WILLNEED,
-		22 /* POPULATE_READ */
+		MADV_DONTNEED, ADV_COLD, ADV_PAGEOUT, ADV_PAGEOUT, MADV_WILLNEED,
+		ADV_POPULATE_READ, MADV_RANDOM, MADV_NORMAL, ADV_POPULATE_WRITE,
 	};
+	int how = advice[below(ARRAY_SIZE(advice) - !may_write)];
 	unsigned char *map;
+
+	map = get_map(h, how == ADV_POPULATE_WRITE ? WRITABLE : below(MAPPINGS));
+	if (!map)
+		return -ENOMEM;
+	off &= ~(PC_PAGE - 1);
+	madvise(map + off, len, how);
+	return 0;
+}
+
+static int lock_pages(struct handle *h, size_t off, size_t len)
+{
+	unsigned char *map = get_map(h, below(MAPPINGS));
+
+	if (!map)
+		return -ENOMEM;
+	/* All of it unlocked, or in the end everything were locked. */
+	if (below(2))
+		munlock(map, map_len(h));
+	else
+		mlock(map + off, len);
+	return 0;
+}
+
+/* Each page to any of two nodes. */
+static int move_pages(struct handle *h, size_t off, size_t len)
+{
+	int node[IO_MAX / PC_PAGE + 2], status[IO_MAX / PC_PAGE + 2];
+	void *page[IO_MAX / PC_PAGE + 2];
+	unsigned char *map;
+	size_t n = 0;
+
+	map = get_map(h, below(MAPPINGS));
+	if (!map)
+		return -ENOMEM;
+	for (size_t at = off & ~(PC_PAGE - 1); at < off + len; at += PC_PAGE) {
+		/* What is not mapped is not moved. */
+		if (below(4) && pc_touch_raises_bus(map + at))
+			return -EFAULT;
+		page[n] = map + at;
+		node[n] = below(2);
+		status[n++] = -1;
+	}
+	/* On a machine with one node, or busy pages, some or all stay. */
+	syscall(__NR_move_pages, 0, n, page, node, status, MOVE_ALL);
+	for (size_t i = 0; i < n; i++)
+		if (status[i] == node[i])
+			add(&sh->moved);
+	return 0;
+}
+
+/* The page frame of a mapped page, or 0. */
+static unsigned long frame(const void *page)
+{
+	uint64_t entry = 0;
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return 0;
+	if (pread(fd, &entry, sizeof(entry),
+		  (uintptr_t)page / PC_PAGE * sizeof(entry)) != sizeof(entry))
+		entry = 0;
+	close(fd);
+	return entry >> 63 ? entry & ((1ULL << 55) - 1) : 0;
+}
+
+/* A page that is about to go bad: what it holds must come away from it. */
+static int soft_offline(struct handle *h, size_t off)
+{
+	unsigned char *map = get_map(h, below(MAPPINGS));
+	unsigned long pfn;
+	char text[32];
+
+	if (!map)
+		return -ENOMEM;
+	/* Not many: only here are they given back. */
+	if (!own_fs || access(UNPOISON, W_OK) ||
+	    __atomic_load_n(&sh->offlined, __ATOMIC_RELAXED) >= OFFLINES)
+		return NOTHING;
+	off &= ~(PC_PAGE - 1);
+	if (pc_touch_raises_bus(map + off))
+		return -EFAULT;
+	pfn = frame(map + off);
+	if (!pfn || madvise(map + off, PC_PAGE, ADV_SOFT_OFFLINE))
+		return NOTHING;
+	add(&sh->offlined);
+	/* If another was faster, it is another frame that was taken. */
+	snprintf(text, sizeof(text), "%lu", pfn);
+	pc_write_str(UNPOISON, text);
+	return 0;
+}
+
+static int do_madvise(int x, int y)
+{
 	size_t off, len;
 
 	if (!range_before(size_of(x), &off, &len))
 		return NOTHING;
-	map = get_map(&exact[x], MAX_SIZE);
-	if (!map)
-		return -ENOMEM;
-	off &= ~(PC_PAGE - 1);
-	madvise(map + off, len, advice[below(ARRAY_SIZE(advice))]);
-	return 0;
+	return advise(&exact[x], off, len, true);
+}
+
+static int do_mlock(int x, int y)
+{
+	size_t off, len;
+
+	if (!range_before(size_of(x), &off, &len))
+		return NOTHING;
+	return lock_pages(&exact[x], off, len);
+}
+
+static int do_move_pages(int x, int y)
+{
+	size_t off, len;
+
+	if (!range_before(size_of(x), &off, &len))
+		return NOTHING;
+	return move_pages(&exact[x], off, len);
+}
+
+static int do_soft_offline(int x, int y)
+{
+	size_t off, len;
+
+	if (!range_before(size_of(x), &off, &len))
+		return NOTHING;
+	return soft_offline(&exact[x], off);
+}
+
+/* A child with the same mappings: what it reads, 0 or -EILSEQ. */
+static int in_child(int (*fn)(int nr, int none), int nr)
+{
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	if (pid < 0)
+		return pc_err("fork");
+	if (!pid)
+		_exit(fn(nr, 0) < 0);
+	if (waitpid(pid, &status, 0) != pid)
+		return pc_err("waitpid");
+	return status ? -EILSEQ : 0;
+}
+
+static int do_fork(int x, int y)
+{
+	return in_child(do_old_mapping, x);
 }
 
 static int do_fsync(int x, int y)
@@ -433,6 +694,8 @@ static int do_fsync(int x, int y)
 /* Closed here, it may be evicted. */
 static int do_close(int x, int y)
 {
+	if (below(2))
+		unmap_all(&exact[x]);
 	pc_shut(file(x));
 	return 0;
 }
@@ -531,7 +794,7 @@ static int do_mmap_write(int x, int y)
 
 	if (!range_before(size_of(x), &off, &len))
 		return NOTHING;
-	map = get_map(&exact[x], MAX_SIZE);
+	map = get_map(&exact[x], WRITABLE);
 	if (!map)
 		return -ENOMEM;
 	remember(&sh->exact[x].hist);
@@ -669,6 +932,7 @@ static int do_recreate(int x, int y)
 		return pc_err("unlink");
 	e->gen++;
 	pc_model_truncate(file(x)->m, 0);
+	unmap_all(&exact[x]);
 	ret = pc_reopen(file(x), O_RDWR | O_CREAT | O_EXCL);
 	if (ret)
 		return ret;
@@ -754,7 +1018,11 @@ static const struct {
 	{ "read all", do_whole, R, 8 },
 	{ "private write", do_private_write, R, 2 },
 	{ "fadvise", do_fadvise, R, 8 },
-	{ "madvise", do_madvise, R, 4 },
+	{ "madvise", do_madvise, R, 6 },
+	{ "mlock", do_mlock, R, 2 },
+	{ "move pages", do_move_pages, R, 3 },
+	{ "soft offline", do_soft_offline, R, 1 },
+	{ "fork", do_fork, R, 1 },
 	{ "fsync", do_fsync, R, 4 },
 	{ "close", do_close, R, 3 },
 	{ "dedupe", do_dedupe, RR, 4 },
@@ -828,52 +1096,113 @@ static int exact_step(unsigned int op)
 
 /* Racing files */
 
-static int race_read(int r)
+/* n pages that were read into buf, entered with those numbers. */
+static int race_judge(int r, const char *how, size_t page, size_t n,
+		      const uint32_t *entered, bool tear)
 {
-	static const enum pc_via via[] = {
-		PC_READ, PC_READ, PC_READ, PC_SPLICE, PC_MMAP, PC_DIRECT
-	};
-	enum pc_via how = via[below(ARRAY_SIZE(via))];
-	size_t n = 1 + below(4), page = below(CELLS - n + 1), i;
 	struct racing *race = &sh->racing[r];
-	struct pc_file *f = racing[r].f;
-	uint32_t entered[4];
-	unsigned char *map;
-	char what[32];
-	ssize_t got;
-	int ret;
+	char what[48];
 
-	now.off = page * PC_PAGE;
-	now.len = n * PC_PAGE;
-	map = get_map(&racing[r], CELLS * PC_PAGE);
-	if (!map)
-		return -ENOMEM;
-	for (i = 0; i < n; i++)
-		entered[i] = pc_cell_enter(&race->cell[page + i]);
-	if (how == PC_READ) {
-		/* One call: what writers under a lock write is seen whole. */
-		got = pread(f->fd, buf, now.len, now.off);
-		if (got < 0)
-			got = -errno;
-	} else if (how == PC_MMAP) {
-		memcpy(buf, map + now.off, now.len);
-		got = now.len;
-	} else {
-		got = read_via(f, how, now.off, now.len);
-	}
-	if (got != (ssize_t)now.len)
-		return got < 0 ? got : -EILSEQ;
-	snprintf(what, sizeof(what), "r%d by %s", r, pc_via_name(how));
-	for (i = 0; i < n; i++) {
-		ret = pc_cell_check(what, &race->cell[page + i], entered[i],
-				    buf + i * PC_PAGE, page + i,
-				    how != PC_READ);
+	snprintf(what, sizeof(what), "r%d by %s", r, how);
+	for (size_t i = 0; i < n; i++) {
+		int ret = pc_cell_check(what, &race->cell[page + i],
+					entered[i], buf + i * PC_PAGE,
+					page + i, tear);
+
 		if (ret < 0)
 			return ret;
 		if (ret)
 			add(&sh->unchecked);
 	}
 	return 0;
+}
+
+static void race_enter(int r, size_t page, size_t n, uint32_t *entered)
+{
+	for (size_t i = 0; i < n; i++)
+		entered[i] = pc_cell_enter(&sh->racing[r].cell[page + i]);
+}
+
+static int race_read(int r)
+{
+	static const enum pc_via via[] = {
+		PC_READ, PC_READ, PC_READ, PC_SPLICE, PC_DIRECT
+	};
+	enum pc_via how = via[below(ARRAY_SIZE(via))];
+	size_t n = 1 + below(4), page = below(CELLS - n + 1);
+	struct pc_file *f = racing[r].f;
+	uint32_t entered[4];
+	ssize_t got;
+
+	now.off = page * PC_PAGE;
+	now.len = n * PC_PAGE;
+	race_enter(r, page, n, entered);
+	if (how == PC_READ) {
+		/* One call: what writers under a lock write is seen whole. */
+		got = pread(f->fd, buf, now.len, now.off);
+		if (got < 0)
+			got = -errno;
+	} else {
+		got = read_via(f, how, now.off, now.len);
+	}
+	if (got != (ssize_t)now.len)
+		return got < 0 ? got : -EILSEQ;
+	return race_judge(r, pc_via_name(how), page, n, entered,
+			  how != PC_READ);
+}
+
+/* Pages by a mapping. */
+static int race_look(int r, enum mapping kind, size_t page, size_t n)
+{
+	unsigned char *map = get_map(&racing[r], kind);
+	uint32_t entered[CELLS];
+	int ret;
+
+	if (!map)
+		return -ENOMEM;
+	race_enter(r, page, n, entered);
+	ret = copy_mapped(buf, map + page * PC_PAGE, n * PC_PAGE);
+	return ret ?: race_judge(r, mapping_name[kind], page, n, entered, true);
+}
+
+/* The same few pages again and again, to be there when they are taken away. */
+static int race_watch(int r, int none)
+{
+	size_t n = 1 + below(3), page = below(CELLS - n + 1);
+	enum mapping kind = below(MAPPINGS);
+	int times = 1 + below(30), ret = 0;
+
+	now.off = page * PC_PAGE;
+	now.len = n * PC_PAGE;
+	while (!ret && times--)
+		ret = race_look(r, kind, page, n);
+	return ret;
+}
+
+/* Pages are taken away, moved, locked, while others read and write them. */
+static int race_treat(int r)
+{
+	size_t n = 1 + below(6), page = below(CELLS - n + 1);
+	struct handle *h = &racing[r];
+
+	now.off = page * PC_PAGE;
+	now.len = n * PC_PAGE;
+	switch (below(16)) {
+	case 0:
+		return in_child(race_watch, r);
+	case 1:
+		return soft_offline(h, now.off);
+	case 2 ... 4:
+		return lock_pages(h, now.off, now.len);
+	case 5 ... 10:
+		return move_pages(h, now.off, now.len);
+	default:
+		/*
+		 * A page that is made dirty by the way, without the writers'
+		 * lock, would be written over what a direct write wrote.
+		 */
+		return advise(h, now.off, now.len, false);
+	}
 }
 
 static void begin(struct racing *r, size_t page, size_t n, uint64_t value,
@@ -901,28 +1230,30 @@ static int race_write(int r)
 
 	now.off = off;
 	now.len = len;
-	map = get_map(&racing[r], CELLS * PC_PAGE);
+	map = get_map(&racing[r], WRITABLE);
 	if (!map)
 		return -ENOMEM;
+	if (!below(8))
+		madvise(map + off, len, ADV_POPULATE_WRITE);
 	value = __atomic_add_fetch(&sh->value, 1, __ATOMIC_RELAXED);
 	remember(&race->hist);
-	switch (below(6)) {
+	switch (below(8)) {
 	case 0:
 		begin(race, page, n, 0, true);
 		ret = pc_fallocate(f,
 				   FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 				   off, len);
 		break;
-	case 1:
+	case 1 ... 3:
 		begin(race, page, n, value, false);
 		ret = write_direct(f, off, len, value);
 		break;
-	case 2:
+	case 4:
 		begin(race, page, n, value, false);
 		pc_model_write(f->m, off, len, value);
 		memcpy(map + off, f->m->data + off, len);
 		break;
-	case 3:
+	case 5:
 		begin(race, page, n, 0, true);
 		ret = pc_fallocate(f, FALLOC_FL_ZERO_RANGE, off, len);
 		break;
@@ -931,9 +1262,11 @@ static int race_write(int r)
 		ret = pc_write(f, off, len, value);
 		break;
 	}
-	if (!ret)
-		end(race, page, n);
-	return ret;
+	if (ret)
+		return ret;
+	end(race, page, n);
+	/* Nobody else writes: no mapping may show anything else any more. */
+	return below(2) ? race_look(r, below(MAPPINGS), page, n) : 0;
 }
 
 /* Pages of s at the same place of r, while both are read. */
@@ -967,20 +1300,24 @@ enum trouble {
 	DROP_ALL,
 	RECLAIM,
 	COMPACT,
+	MIGRATE,
+	UNPLUG,
 	SYNC,
 	FLIP,
 	TROUBLES
 };
 
 static const char * const trouble_name[TROUBLES] = {
-	"drop pages", "drop inodes", "drop all", "reclaim", "compact", "sync",
-	"remount",
+	"drop pages", "drop inodes", "drop all", "reclaim", "compact",
+	"migrate", "unplug memory", "sync", "remount",
 };
 
 #define RACE_READ	ARRAY_SIZE(ops)
 #define RACE_WRITE	(RACE_READ + 1)
 #define RACE_CLONE	(RACE_READ + 2)
-#define OPS		(RACE_READ + 3)
+#define RACE_WATCH	(RACE_READ + 3)
+#define RACE_TREAT	(RACE_READ + 4)
+#define OPS		(RACE_READ + 5)
 
 static_assert(OPS + TROUBLES <= MAX_OPS, "sh->count is too short");
 
@@ -993,6 +1330,10 @@ static const char *op_name(unsigned int op)
 		return "racing write";
 	case RACE_CLONE:
 		return "racing clone";
+	case RACE_WATCH:
+		return "racing mapping";
+	case RACE_TREAT:
+		return "racing advice";
 	default:
 		return ops[op].name;
 	}
@@ -1015,12 +1356,21 @@ static int race_step(unsigned int op)
 	}
 	switch (op) {
 	case RACE_READ:
-		if (!below(40))
+		if (!below(40)) {
+			if (below(2))
+				unmap_all(&racing[r]);
 			pc_shut(racing[r].f);
+		}
 		ret = get(&racing[r], 0) ?: race_read(r);
 		if (!below(16))
 			posix_fadvise(racing[r].f->fd, 0, 0,
 				      POSIX_FADV_DONTNEED);
+		break;
+	case RACE_WATCH:
+		ret = race_watch(r, 0);
+		break;
+	case RACE_TREAT:
+		ret = race_treat(r);
 		break;
 	case RACE_WRITE:
 		pthread_mutex_lock(&sh->racing[r].lock);
@@ -1044,6 +1394,12 @@ static int race_step(unsigned int op)
 
 static unsigned int choose(void)
 {
+	static const unsigned int race[] = {
+		RACE_READ, RACE_READ, RACE_READ, RACE_READ, RACE_READ,
+		RACE_READ, RACE_READ, RACE_WATCH, RACE_WATCH, RACE_WATCH,
+		RACE_WATCH, RACE_WRITE, RACE_WRITE, RACE_WRITE, RACE_WRITE,
+		RACE_CLONE, RACE_CLONE, RACE_TREAT, RACE_TREAT,
+	};
 	static unsigned int total;
 	unsigned int n;
 
@@ -1051,10 +1407,8 @@ static unsigned int choose(void)
 		for (size_t i = 0; i < ARRAY_SIZE(ops); i++)
 			total += ops[i].weight;
 	/* A third of everything races. */
-	if (!below(3)) {
-		n = below(16);
-		return n < 11 ? RACE_READ : n < 14 ? RACE_WRITE : RACE_CLONE;
-	}
+	if (!below(3))
+		return race[below(ARRAY_SIZE(race))];
 	n = below(total);
 	for (size_t i = 0; i < ARRAY_SIZE(ops); i++) {
 		if (n < ops[i].weight)
@@ -1091,8 +1445,79 @@ static int work(void)
 	return 0;
 }
 
+static void on_alarm(int sig)
+{
+}
+
+/* Gives a block of memory back, whatever it was before. */
+static void plug(const char *path)
+{
+	for (int tries = 0; tries < 50; tries++) {
+		if (!pc_write_str(path, "online"))
+			return;
+		usleep(100000);
+	}
+	pc_log("%s does not come back", path);
+}
+
+/* Takes a block of memory away: what is in it has to move. */
+static int unplug(void)
+{
+	static const struct itimerval limit = { .it_value.tv_sec = 5 };
+	static const struct itimerval none;
+	struct sigaction sa = { .sa_handler = on_alarm };
+	char path[300], state[16], chosen[300] = "";
+	struct dirent *d;
+	int seen = 0, ret;
+	DIR *dir;
+
+	dir = opendir(MEMORY);
+	if (!dir)
+		return NOTHING;
+	while ((d = readdir(dir))) {
+		if (strncmp(d->d_name, "memory", 6))
+			continue;
+		snprintf(path, sizeof(path), MEMORY "/%.32s/removable",
+			 d->d_name);
+		if (pc_read_str(path, state, sizeof(state)) <= 0 ||
+		    *state != '1')
+			continue;
+		snprintf(path, sizeof(path), MEMORY "/%.32s/state", d->d_name);
+		if (pc_read_str(path, state, sizeof(state)) <= 0 ||
+		    strncmp(state, "online", 6))
+			continue;
+		if (!below(++seen))
+			snprintf(chosen, sizeof(chosen), "%s", path);
+	}
+	closedir(dir);
+	if (!seen)
+		return NOTHING;
+	/* It would wait for a page in use for ever: a signal ends that. */
+	sigaction(SIGALRM, &sa, NULL);
+	setitimer(ITIMER_REAL, &limit, NULL);
+	ret = pc_write_str(chosen, "offline");
+	setitimer(ITIMER_REAL, &none, NULL);
+	/* Kernel memory is in most blocks, which stay then. */
+	if (ret)
+		return NOTHING;
+	usleep(1000 * below(200));
+	plug(chosen);
+	return 0;
+}
+
+/* What a worker has mapped goes from one node to the other. */
+static int migrate(int procs)
+{
+	unsigned long from = 1 + below(2), to = 3 - from;
+
+	if (syscall(__NR_migrate_pages, sh->pid[1 + below(procs)],
+		    8 * sizeof(from), &from, &to) < 0)
+		return NOTHING;
+	return 0;
+}
+
 /* Background: takes pages away from under the others. */
-static int trouble(bool flips)
+static int trouble(bool flips, int procs)
 {
 	bool on = true;
 	char path[300];
@@ -1111,6 +1536,9 @@ static int trouble(bool flips)
 		/* Mostly sharing, or there is little to be tested. */
 		if (what == FLIP && (!flips || (on && below(3))))
 			what = RECLAIM;
+		/* It takes long, and not everybody's memory is ours to take. */
+		if (what == UNPLUG && (!own_fs || below(3)))
+			what = MIGRATE;
 		if (what == RECLAIM && !cgroup[0])
 			what = DROP_PAGES;
 		switch (what) {
@@ -1131,6 +1559,12 @@ static int trouble(bool flips)
 			/* Page migration. */
 			pc_write_str("/proc/sys/vm/compact_memory", "1");
 			break;
+		case MIGRATE:
+			ret = migrate(procs);
+			break;
+		case UNPLUG:
+			ret = unplug();
+			break;
 		case SYNC:
 			if (syncfs(fd))
 				ret = -errno;
@@ -1141,21 +1575,22 @@ static int trouble(bool flips)
 						      "noshare_cache");
 			break;
 		}
-		if (ret) {
+		if (ret < 0) {
 			errno = -ret;
 			pc_err("%s", trouble_name[what]);
 			__atomic_store_n(&sh->failed, 1, __ATOMIC_SEQ_CST);
 			__atomic_store_n(&sh->stop, 1, __ATOMIC_SEQ_CST);
 			return 1;
 		}
-		add(&sh->count[OPS + what]);
+		if (!ret)
+			add(&sh->count[OPS + what]);
 		usleep(1000 * (5 + below(60)));
 	}
 	close(fd);
 	return 0;
 }
 
-static pid_t start(int nr, bool flips)
+static pid_t start(int nr, bool flips, int procs)
 {
 	pid_t pid;
 
@@ -1167,7 +1602,8 @@ static pid_t start(int nr, bool flips)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	me = nr;
 	rnd = seed * 1000003 + nr * 7919;
-	_exit(nr ? work() : trouble(flips));
+	sh->pid[nr] = getpid();
+	_exit(nr ? work() : trouble(flips, procs));
 }
 
 static double seconds_since(const struct timespec *t)
@@ -1353,6 +1789,8 @@ static void tell_counts(void)
 	pc_log("sizes at the end:%s", line);
 	pc_log("%llu times direct I/O was refused",
 	       sh->refused);
+	pc_log("%llu pages were on the node where they were to go, %llu taken out of use",
+	       sh->moved, sh->offlined);
 	pc_log("%llu racing reads could not be judged (too many writes)",
 	       sh->unchecked);
 }
@@ -1442,7 +1880,7 @@ int main(int argc, char **argv)
 	sync();
 	pc_stat(&before);
 	for (int i = 0; i <= procs; i++)
-		pid[i] = start(i, flips);
+		pid[i] = start(i, flips, procs);
 	ret = watch(pid, procs + 1, seconds);
 	d = pc_since(&before);
 	tell_counts();
