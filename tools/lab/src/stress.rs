@@ -68,13 +68,22 @@ fn machine(guest: &Guest, stressors: usize) -> Machine {
     machine
 }
 
+/// Why one was skipped, of what stress-ng says besides.
+fn reason(said: &str) -> &str {
+    said.lines()
+        .find(|line| {
+            (line.contains("skip") && !line.contains("skipped: ")) || line.contains("disabled")
+        })
+        .or(said.lines().last())
+        .unwrap_or_default()
+}
+
 /// How one of them came out.
 fn verdict(run: &Ran, trouble: Option<&str>) -> Verdict {
     let said = tail(&run.output);
     match run.status {
         Some(0) => Verdict::Pass,
-        // Only its last line says why.
-        Some(4) => Verdict::Skip(said.lines().last().unwrap_or_default().into()),
+        Some(4) => Verdict::Skip(reason(&run.output).into()),
         Some(124 | 137) => Verdict::Fail(format!("did not end in time:\n{said}")),
         Some(status) => Verdict::Fail(format!("exit status {status}:\n{said}")),
         None => Verdict::Fail(format!("{said}\n{}", trouble.unwrap_or("the guest ended"))),
@@ -207,6 +216,8 @@ mod tests {
             verdict(&ran("a", Some(4)), None),
             Verdict::Skip("last".into())
         );
+        let said = "x\nexec: cannot run as root, skipping stressor\nskipped: 2: exec\n";
+        assert!(reason(said).starts_with("exec: "));
         for status in [Some(1), Some(2), Some(124), Some(139), None] {
             let Verdict::Fail(said) = verdict(&ran("a", status), Some("it broke")) else {
                 panic!("{status:?} is not a failure");
