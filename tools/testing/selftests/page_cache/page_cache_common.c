@@ -108,11 +108,20 @@ const char *pc_via_name(enum pc_via via)
 	return via_name[via];
 }
 
+static bool hushed;
+
+void pc_hush(bool on)
+{
+	hushed = on;
+}
+
 /* err 0: there is no error to be told. */
 static void __printf(1, 0) comment(const char *fmt, va_list ap, int err)
 {
 	char line[512];
 
+	if (hushed && err)
+		return;
 	vsnprintf(line, sizeof(line), fmt, ap);
 	fprintf(stderr, "# %s%s%s\n", line, err ? ": " : "",
 		err ? strerror(err) : "");

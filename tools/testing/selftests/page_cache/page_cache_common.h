@@ -112,6 +112,8 @@ struct pc_stat pc_since(const struct pc_stat *then);
 const char *pc_stat_str(const struct pc_stat *s);
 
 void __printf(1, 2) pc_log(const char *fmt, ...);
+/* Errors are not printed while they are expected. */
+void pc_hush(bool on);
 /* Prints fmt and errno as it is, returns -errno. */
 int __printf(1, 2) pc_err(const char *fmt, ...);
 

@@ -24,7 +24,13 @@
  * has to show in page tables that were filled long before, through which no
  * system call tells the kernel that somebody looks.
  *
+ * With --inject memory, allocations of the workers fail here and there, with
+ * --inject io their reads of the disk.  An operation may fail then, as long as
+ * each page is what it was or what it was to become, and works when nothing
+ * fails any more.
+ *
  * usage: torture [--seconds N] [--seed N] [--procs N] [--bsize N] [--dir D]
+ *                [--inject memory|io]
  */
 #include <assert.h>
 #include <dirent.h>
@@ -38,6 +44,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -105,6 +112,7 @@ struct shared {
 	unsigned long long count[MAX_OPS];
 	unsigned long long unchecked;
 	unsigned long long refused;
+	unsigned long long injected;
 	unsigned long long moved;
 	unsigned long long offlined;
 	pid_t		pid[MAX_PROCS + 1];
@@ -138,12 +146,22 @@ static size_t bsize = 4096;
 static unsigned long long seed;
 static bool own_fs = true;
 
+/* What fails on purpose, and which operations stand it. */
+enum {
+	NO_MEMORY	= 1,
+	NO_IO		= 2,
+};
+
+static int inject;			/* one of them, or 0 */
+
 /* of this process */
 static int me;
 static uint64_t rnd;
 static struct handle exact[EXACT], racing[RACING];
 static unsigned char *buf;
 static struct event now;		/* what it is doing */
+static int make_it_fail = -1;		/* in /proc */
+static bool failing;			/* may this process fail now? */
 
 static uint64_t below(uint64_t n)
 {
@@ -163,6 +181,130 @@ static bool stopped(void)
 static void add(unsigned long long *counter)
 {
 	__atomic_add_fetch(counter, 1, __ATOMIC_RELAXED);
+}
+
+/* Injected failures */
+
+#define DEBUG_FS	"/sys/kernel/debug/"
+
+struct knob {
+	const char	*name, *on, *off;
+};
+
+/* The kernel's own defaults, as for whom comes after. */
+static const struct knob knobs[] = {
+	{ "interval", "1", "1" },
+	{ "times", "-1", "1" },
+	{ "space", "0", "0" },
+	{ "verbose", "0", "2" },
+	{ "task-filter", "Y", "N" },
+};
+
+/* Sleeping allocations fail, too, and single pages. */
+static const struct knob memory_knobs[] = {
+	{ "ignore-gfp-wait", "N", "Y" },
+	{ "ignore-gfp-highmem", "N", "Y" },
+	{ "min-order", "0", "1" },
+};
+
+static int turn_knobs(const char *what, const struct knob *knob, size_t n,
+		      bool on)
+{
+	char path[128];
+	int ret;
+
+	for (size_t i = 0; i < n; i++) {
+		snprintf(path, sizeof(path), DEBUG_FS "%s/%s", what,
+			 knob[i].name);
+		ret = pc_write_str(path, on ? knob[i].on : knob[i].off);
+		/* failslab and fail_page_alloc have not got the same ones. */
+		if (ret && (ret != -ENOENT || knob != memory_knobs)) {
+			errno = -ret;
+			return pc_err("%s", path);
+		}
+	}
+	return 0;
+}
+
+/* Per cent of all chances in a process that has it switched on. */
+static int turn(const char *what, const char *percent)
+{
+	bool on = *percent != '0', memory = inject == NO_MEMORY;
+	char path[128];
+	int ret;
+
+	snprintf(path, sizeof(path), DEBUG_FS "%s/probability", what);
+	ret = turn_knobs(what, knobs, ARRAY_SIZE(knobs), on);
+	if (!ret && memory)
+		ret = turn_knobs(what, memory_knobs, ARRAY_SIZE(memory_knobs),
+				 on);
+	return ret ?: pc_write_str(path, percent);
+}
+
+/* 0, -errno, or 1 and why not. */
+static int inject_on(void)
+{
+	char path[128];
+	struct stat st;
+
+	if (inject == NO_MEMORY) {
+		if (access(DEBUG_FS "failslab", F_OK) ||
+		    access(DEBUG_FS "fail_page_alloc", F_OK))
+			goto none;
+		return turn("failslab", "5") ?: turn("fail_page_alloc", "5");
+	}
+	if (access(DEBUG_FS "fail_make_request", F_OK))
+		goto none;
+	if (!own_fs) {
+		snprintf(fs.why, sizeof(fs.why), "reads fail on a device of one's own");
+		return 1;
+	}
+	if (stat(fs.dev, &st))
+		return pc_err("%s", fs.dev);
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/make-it-fail",
+		 major(st.st_rdev), minor(st.st_rdev));
+	return pc_write_str(path, "1") ?: turn("fail_make_request", "10");
+none:
+	snprintf(fs.why, sizeof(fs.why), "no fault injection in debugfs");
+	return 1;
+}
+
+static void inject_off(void)
+{
+	if (inject == NO_MEMORY) {
+		turn("failslab", "0");
+		turn("fail_page_alloc", "0");
+	} else if (inject == NO_IO) {
+		turn("fail_make_request", "0");
+	}
+}
+
+/* From here on this process may fail, and says nothing of it; or not. */
+static void may_fail(bool on)
+{
+	if (make_it_fail < 0 || on == failing)
+		return;
+	failing = on;
+	pc_hush(on);
+	if (pwrite(make_it_fail, on ? "1" : "0", 1, 0) != 1)
+		pc_err("make-it-fail");
+}
+
+/* What an operation may return that was made to fail. */
+static bool is_injected(int err)
+{
+	switch (-err) {
+	case ENOMEM:
+	case EIO:
+	case EAGAIN:			/* fork(), and writes half done */
+	case ENFILE:			/* what pipe() makes of ENOMEM */
+	case ENOBUFS:
+	case EFAULT:			/* a page of ours that cannot be had */
+	case EINVAL:			/* clones half done */
+		return true;
+	default:
+		return false;
+	}
 }
 
 /* Histories */
@@ -234,9 +376,14 @@ static size_t map_len(const struct handle *h)
 
 static void unmap(struct handle *h, enum mapping kind)
 {
+	bool was = failing;
+
+	/* To split what mlock() has merged takes memory. */
+	may_fail(false);
 	if (h->map[kind])
 		munmap(h->map[kind], map_len(h));
 	h->map[kind] = NULL;
+	may_fail(was);
 }
 
 static void unmap_all(struct handle *h)
@@ -254,7 +401,11 @@ static int get(struct handle *h, uint32_t gen)
 	else if (h->f->fd >= 0)
 		return 0;
 	h->gen = gen;
-	return pc_reopen(h->f, O_RDWR);
+	/*
+	 * A read that also updated the time would do it in a transaction, which
+	 * has to end with a shutdown if then an inode cannot be read.
+	 */
+	return pc_reopen(h->f, O_RDWR | (inject ? O_NOATIME : 0));
 }
 
 /* To another address, with all the page tables that it has. */
@@ -301,7 +452,8 @@ static int copy_mapped(void *to, const unsigned char *from, size_t len)
 {
 	if (!pc_copy_raises_bus(to, from, len))
 		return 0;
-	pc_log("SIGBUS by the mapping");
+	if (!failing)
+		pc_log("SIGBUS by the mapping");
 	return -EFAULT;
 }
 
@@ -633,7 +785,8 @@ static int do_madvise(int x, int y)
 
 	if (!range_before(size_of(x), &off, &len))
 		return NOTHING;
-	return advise(&exact[x], off, len, true);
+	/* See exact_step(). */
+	return advise(&exact[x], off, len, !inject);
 }
 
 static int do_mlock(int x, int y)
@@ -672,8 +825,14 @@ static int in_child(int (*fn)(int nr, int none), int nr)
 	pid = fork();
 	if (pid < 0)
 		return pc_err("fork");
-	if (!pid)
-		_exit(fn(nr, 0) < 0);
+	if (!pid) {
+		int ret;
+
+		/* The switch is the parent's; this one inherited how it was. */
+		make_it_fail = -1;
+		ret = fn(nr, 0);
+		_exit(ret < 0 && !(failing && is_injected(ret)));
+	}
 	if (waitpid(pid, &status, 0) != pid)
 		return pc_err("waitpid");
 	return status ? -EILSEQ : 0;
@@ -800,6 +959,8 @@ static int do_mmap_write(int x, int y)
 	remember(&sh->exact[x].hist);
 	pc_fill(map + off, len, now.seq, off);
 	pc_model_write(file(x)->m, off, len, now.seq);
+	/* Written back by this process: a failure would lose the data. */
+	may_fail(false);
 	if (!below(8) && msync(map, MAX_SIZE, MS_SYNC))
 		return pc_err("msync");
 	return 0;
@@ -951,6 +1112,7 @@ static int do_duplicate(int x, int y)
 	if (x == y || !blocks_inside(y, &off, &len) || off + len > MAX_SIZE)
 		return NOTHING;
 	remember(&sh->exact[x].hist);
+	errno = 0;
 	if (pwrite(file(x)->fd, file(y)->m->data + off, len, off) !=
 	    (ssize_t)len)
 		return pc_err("write");
@@ -1006,43 +1168,44 @@ static const struct {
 	enum mode	mode;
 	unsigned int	weight;
 	enum pc_via	via;
+	int		stands;		/* which failures */
 } ops[] = {
-	{ "read", NULL, R, 14, PC_READ },
-	{ "pread", NULL, R, 4, PC_PREAD },
-	{ "readv", NULL, R, 4, PC_READV },
-	{ "splice", NULL, R, 5, PC_SPLICE },
-	{ "sendfile", NULL, R, 3, PC_SENDFILE },
-	{ "mmap read", NULL, R, 4, PC_MMAP },
+	{ "read", NULL, R, 14, PC_READ, NO_MEMORY | NO_IO },
+	{ "pread", NULL, R, 4, PC_PREAD, NO_MEMORY | NO_IO },
+	{ "readv", NULL, R, 4, PC_READV, NO_MEMORY | NO_IO },
+	{ "splice", NULL, R, 5, PC_SPLICE, NO_MEMORY | NO_IO },
+	{ "sendfile", NULL, R, 3, PC_SENDFILE, NO_MEMORY | NO_IO },
+	{ "mmap read", NULL, R, 4, PC_MMAP, NO_MEMORY },
 	{ "direct read", NULL, R, 5, PC_DIRECT },
-	{ "old mapping", do_old_mapping, R, 10 },
-	{ "read all", do_whole, R, 8 },
-	{ "private write", do_private_write, R, 2 },
+	{ "old mapping", do_old_mapping, R, 10, .stands = NO_MEMORY | NO_IO },
+	{ "read all", do_whole, R, 8, .stands = NO_MEMORY | NO_IO },
+	{ "private write", do_private_write, R, 2, .stands = NO_MEMORY },
 	{ "fadvise", do_fadvise, R, 8 },
-	{ "madvise", do_madvise, R, 6 },
-	{ "mlock", do_mlock, R, 2 },
-	{ "move pages", do_move_pages, R, 3 },
+	{ "madvise", do_madvise, R, 6, .stands = NO_MEMORY },
+	{ "mlock", do_mlock, R, 2, .stands = NO_MEMORY },
+	{ "move pages", do_move_pages, R, 3, .stands = NO_MEMORY },
 	{ "soft offline", do_soft_offline, R, 1 },
-	{ "fork", do_fork, R, 1 },
+	{ "fork", do_fork, R, 1, .stands = NO_MEMORY },
 	{ "fsync", do_fsync, R, 4 },
 	{ "close", do_close, R, 3 },
-	{ "dedupe", do_dedupe, RR, 4 },
-	{ "unshare", do_unshare, R, 2 },
-	{ "write", do_write, W, 6 },
-	{ "write blocks", do_write_blocks, W, 4 },
-	{ "append", do_append, W, 2 },
+	{ "dedupe", do_dedupe, RR, 4, .stands = NO_MEMORY },
+	{ "unshare", do_unshare, R, 2, .stands = NO_MEMORY },
+	{ "write", do_write, W, 6, .stands = NO_MEMORY },
+	{ "write blocks", do_write_blocks, W, 4, .stands = NO_MEMORY },
+	{ "append", do_append, W, 2, .stands = NO_MEMORY },
 	{ "direct write", do_direct_write, W, 5 },
-	{ "mmap write", do_mmap_write, W, 5 },
-	{ "truncate", do_truncate, W, 4 },
-	{ "punch", do_punch, W, 2 },
-	{ "zero range", do_zero, W, 2 },
-	{ "fallocate", do_fallocate, W, 1 },
+	{ "mmap write", do_mmap_write, W, 5, .stands = NO_MEMORY },
+	{ "truncate", do_truncate, W, 4, .stands = NO_MEMORY },
+	{ "punch", do_punch, W, 2, .stands = NO_MEMORY },
+	{ "zero range", do_zero, W, 2, .stands = NO_MEMORY },
+	{ "fallocate", do_fallocate, W, 1, .stands = NO_MEMORY },
 	{ "collapse", do_collapse, W, 2 },
 	{ "insert", do_insert, W, 2 },
-	{ "clone range", do_clone_range, WR, 8 },
-	{ "clone", do_clone, WR, 5 },
+	{ "clone range", do_clone_range, WR, 8, .stands = NO_MEMORY },
+	{ "clone", do_clone, WR, 5, .stands = NO_MEMORY },
 	{ "recreate", do_recreate, WR, 2 },
-	{ "duplicate", do_duplicate, WR, 2 },
-	{ "copy_file_range", do_copy_range, WR, 2 },
+	{ "duplicate", do_duplicate, WR, 2, .stands = NO_MEMORY },
+	{ "copy_file_range", do_copy_range, WR, 2, .stands = NO_MEMORY },
 	{ "exchange range", do_exchange, WW, 3 },
 };
 
@@ -1063,6 +1226,89 @@ static void unlock(int i)
 	pthread_rwlock_unlock(&sh->exact[i].lock);
 }
 
+static int run_op(unsigned int op, int x, int y)
+{
+	return ops[op].fn ? ops[op].fn(x, y) : read_by(x, ops[op].via);
+}
+
+/*
+ * After an operation that failed half way: each page of x is what it was or
+ * what it is now.  old and half have the content before, and then.
+ */
+static int check_half(int x, const unsigned char *old,
+		      const unsigned char *half, size_t size)
+{
+	struct pc_model *m = file(x)->m;
+	char what[32];
+
+	for (size_t off = 0; off < size; off += PC_PAGE) {
+		size_t len = size - off < PC_PAGE ? size - off : PC_PAGE;
+
+		if (!memcmp(old + off, half + off, len) ||
+		    !memcmp(m->data + off, half + off, len))
+			continue;
+		snprintf(what, sizeof(what), "e%d half way", x);
+		pc_compare(what, old + off, half + off, len, off);
+		return pc_compare(what, m->data + off, half + off, len, off);
+	}
+	return 0;
+}
+
+/* An operation that may fail; if it did, it is done again and must not. */
+static int failing_op(unsigned int op, int x, int y, bool changes)
+{
+	static unsigned char *old, *half;
+	struct pc_model *m = file(x)->m;
+	uint64_t then = rnd;
+	struct stat st;
+	size_t size;
+	ssize_t n;
+	int ret;
+
+	/* What is written back meanwhile would be lost by a failure. */
+	if ((changes || ops[op].mode == RR) &&
+	    (fsync(file(x)->fd) || fsync(file(y)->fd)))
+		return pc_err("fsync");
+	may_fail(true);
+	ret = run_op(op, x, y);
+	may_fail(false);
+	if (ret >= 0 || !is_injected(ret))
+		return ret;
+	add(&sh->injected);
+	if (!changes)
+		return NOTHING;
+
+	if (!old)
+		old = malloc(MAX_SIZE);
+	if (!half)
+		half = malloc(MAX_SIZE);
+	if (!old || !half)
+		return -ENOMEM;
+	memcpy(old, m->data, MAX_SIZE);
+	size = m->size;
+	if (fstat(file(x)->fd, &st))
+		return pc_err("stat");
+	if (st.st_size > MAX_SIZE)
+		return -EFBIG;
+	n = pc_read_via(file(x)->fd, file(x)->path, PC_READ, half, 0,
+			st.st_size);
+	if (n != st.st_size)
+		return n < 0 ? n : -EILSEQ;
+	/* What it appended is in the way of another append. */
+	if (st.st_size != m->size && ftruncate(file(x)->fd, m->size))
+		return pc_err("truncate");
+	/* With the same numbers the same is done. */
+	rnd = then;
+	ret = run_op(op, x, y);
+	if (ret)
+		return ret < 0 ? ret : -EINVAL;
+	if (st.st_size > m->size && st.st_size > size) {
+		pc_log("e%d half way: size is %zu", x, (size_t)st.st_size);
+		return -EILSEQ;
+	}
+	return check_half(x, old, half, st.st_size);
+}
+
 static int exact_step(unsigned int op)
 {
 	int x = below(EXACT), y = below(EXACT);
@@ -1071,6 +1317,16 @@ static int exact_step(unsigned int op)
 	bool two = mode == RR || mode == WR || mode == WW;
 	int ret;
 
+	/*
+	 * What it makes dirty while others may fail is written back by those;
+	 * and x and y of one that may are to stay clean for the moment.
+	 */
+	if (inject && (ops[op].fn == do_unshare || ops[op].fn == do_dedupe)) {
+		xw = true;
+		yw = two;
+	} else if (inject && mode == WR) {
+		yw = true;
+	}
 	now.file = x;
 	now.other = two ? y : -1;
 	/* In the order of their numbers. */
@@ -1083,8 +1339,10 @@ static int exact_step(unsigned int op)
 	ret = get(&exact[x], sh->exact[x].gen);
 	if (!ret && two)
 		ret = get(&exact[y], sh->exact[y].gen);
-	if (!ret)
-		ret = ops[op].fn ? ops[op].fn(x, y) : read_by(x, ops[op].via);
+	if (!ret && (ops[op].stands & inject))
+		ret = failing_op(op, x, two ? y : x, xw);
+	else if (!ret)
+		ret = run_op(op, x, y);
 	if (ret < 0)
 		fail("e", x, ret);
 
@@ -1128,7 +1386,8 @@ static int race_read(int r)
 	static const enum pc_via via[] = {
 		PC_READ, PC_READ, PC_READ, PC_SPLICE, PC_DIRECT
 	};
-	enum pc_via how = via[below(ARRAY_SIZE(via))];
+	/* Direct reads write back what is dirty: they are not to fail. */
+	enum pc_via how = via[below(ARRAY_SIZE(via) - failing)];
 	size_t n = 1 + below(4), page = below(CELLS - n + 1);
 	struct pc_file *f = racing[r].f;
 	uint32_t entered[4];
@@ -1145,6 +1404,9 @@ static int race_read(int r)
 	} else {
 		got = read_via(f, how, now.off, now.len);
 	}
+	/* The first pages, if then one failed. */
+	if (failing && got >= 0 && got < (ssize_t)now.len)
+		return -EIO;
 	if (got != (ssize_t)now.len)
 		return got < 0 ? got : -EILSEQ;
 	return race_judge(r, pc_via_name(how), page, n, entered,
@@ -1218,15 +1480,38 @@ static void end(struct racing *r, size_t page, size_t n)
 		pc_cell_end(&r->cell[page + i]);
 }
 
+static int race_change(int r, int how, size_t off, size_t len, uint64_t value)
+{
+	unsigned char *map = racing[r].map[WRITABLE];
+	struct pc_file *f = racing[r].f;
+
+	switch (how) {
+	case 0:
+		return pc_fallocate(f, FALLOC_FL_PUNCH_HOLE |
+				    FALLOC_FL_KEEP_SIZE, off, len);
+	case 1 ... 3:
+		/* It writes back what is dirty: that must not be lost. */
+		may_fail(false);
+		return write_direct(f, off, len, value);
+	case 4:
+		pc_model_write(f->m, off, len, value);
+		memcpy(map + off, f->m->data + off, len);
+		return 0;
+	case 5:
+		return pc_fallocate(f, FALLOC_FL_ZERO_RANGE, off, len);
+	default:
+		return pc_write(f, off, len, value);
+	}
+}
+
 static int race_write(int r)
 {
 	size_t n = 1 + below(3), page = below(CELLS - n + 1);
 	size_t off = page * PC_PAGE, len = n * PC_PAGE;
 	struct racing *race = &sh->racing[r];
-	struct pc_file *f = racing[r].f;
 	unsigned char *map;
 	uint64_t value;
-	int ret = 0;
+	int how, ret;
 
 	now.off = off;
 	now.len = len;
@@ -1237,30 +1522,15 @@ static int race_write(int r)
 		madvise(map + off, len, ADV_POPULATE_WRITE);
 	value = __atomic_add_fetch(&sh->value, 1, __ATOMIC_RELAXED);
 	remember(&race->hist);
-	switch (below(8)) {
-	case 0:
-		begin(race, page, n, 0, true);
-		ret = pc_fallocate(f,
-				   FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-				   off, len);
-		break;
-	case 1 ... 3:
-		begin(race, page, n, value, false);
-		ret = write_direct(f, off, len, value);
-		break;
-	case 4:
-		begin(race, page, n, value, false);
-		pc_model_write(f->m, off, len, value);
-		memcpy(map + off, f->m->data + off, len);
-		break;
-	case 5:
-		begin(race, page, n, 0, true);
-		ret = pc_fallocate(f, FALLOC_FL_ZERO_RANGE, off, len);
-		break;
-	default:
-		begin(race, page, n, value, true);
-		ret = pc_write(f, off, len, value);
-		break;
+	how = below(8);
+	begin(race, page, n, how == 0 || how == 5 ? 0 : value,
+	      how == 0 || how >= 5);
+	ret = race_change(r, how, off, len, value);
+	/* Begun is begun: readers may have seen some of it. */
+	if (ret < 0 && failing && is_injected(ret)) {
+		may_fail(false);
+		add(&sh->injected);
+		ret = race_change(r, how, off, len, value);
 	}
 	if (ret)
 		return ret;
@@ -1289,6 +1559,12 @@ static int race_clone(int r, int s)
 			      true);
 	ret = pc_clone_range(racing[r].f, now.off, racing[s].f, now.off,
 			     now.len);
+	if (ret < 0 && failing && is_injected(ret)) {
+		may_fail(false);
+		add(&sh->injected);
+		ret = pc_clone_range(racing[r].f, now.off, racing[s].f,
+				     now.off, now.len);
+	}
 	if (!ret)
 		end(to, page, n);
 	return ret;
@@ -1342,6 +1618,7 @@ static const char *op_name(unsigned int op)
 static int race_step(unsigned int op)
 {
 	int r = below(RACING), s = below(RACING), ret;
+	bool injected = false;
 
 	now.file = r;
 	now.other = -1;
@@ -1361,29 +1638,44 @@ static int race_step(unsigned int op)
 				unmap_all(&racing[r]);
 			pc_shut(racing[r].f);
 		}
-		ret = get(&racing[r], 0) ?: race_read(r);
+		ret = get(&racing[r], 0);
+		may_fail(inject);
+		ret = ret ?: race_read(r);
+		injected = failing && is_injected(ret);
+		/* This starts to write back. */
+		may_fail(false);
 		if (!below(16))
 			posix_fadvise(racing[r].f->fd, 0, 0,
 				      POSIX_FADV_DONTNEED);
 		break;
 	case RACE_WATCH:
+		may_fail(inject);
 		ret = race_watch(r, 0);
 		break;
 	case RACE_TREAT:
+		may_fail(inject == NO_MEMORY);
 		ret = race_treat(r);
 		break;
 	case RACE_WRITE:
 		pthread_mutex_lock(&sh->racing[r].lock);
+		may_fail(inject == NO_MEMORY);
 		ret = race_write(r);
 		pthread_mutex_unlock(&sh->racing[r].lock);
 		break;
 	default:
 		pthread_mutex_lock(&sh->racing[r < s ? r : s].lock);
 		pthread_mutex_lock(&sh->racing[r < s ? s : r].lock);
+		may_fail(inject == NO_MEMORY);
 		ret = race_clone(r, s);
 		pthread_mutex_unlock(&sh->racing[r < s ? r : s].lock);
 		pthread_mutex_unlock(&sh->racing[r < s ? s : r].lock);
 		break;
+	}
+	injected |= failing && is_injected(ret);
+	may_fail(false);
+	if (injected) {
+		add(&sh->injected);
+		return NOTHING;
 	}
 	if (ret < 0)
 		fail("r", r, ret);
@@ -1426,6 +1718,14 @@ static int work(void)
 	signal(SIGSEGV, on_signal);
 	if (posix_memalign((void **)&buf, PC_PAGE, MAX_SIZE))
 		return 1;
+	if (inject) {
+		make_it_fail = open("/proc/self/make-it-fail",
+				    O_RDWR | O_CLOEXEC);
+		if (make_it_fail < 0) {
+			pc_err("make-it-fail");
+			return 1;
+		}
+	}
 	while (!stopped()) {
 		unsigned int op = choose();
 
@@ -1787,6 +2087,8 @@ static void tell_counts(void)
 		at += snprintf(line + at, sizeof(line) - at, " %zu",
 			       size_of(i));
 	pc_log("sizes at the end:%s", line);
+	if (inject)
+		pc_log("%llu operations were made to fail", sh->injected);
 	pc_log("%llu times direct I/O was refused",
 	       sh->refused);
 	pc_log("%llu pages were on the node where they were to go, %llu taken out of use",
@@ -1803,6 +2105,7 @@ int main(int argc, char **argv)
 		{ "procs", required_argument, NULL, 'p' },
 		{ "bsize", required_argument, NULL, 'b' },
 		{ "dir", required_argument, NULL, 'd' },
+		{ "inject", required_argument, NULL, 'i' },
 		{ "help", no_argument, NULL, 'h' },
 		{}
 	};
@@ -1833,9 +2136,20 @@ int main(int argc, char **argv)
 			own_fs = false;
 			snprintf(fs.mnt, sizeof(fs.mnt), "%s", optarg);
 			break;
+		case 'i':
+			if (!strcmp(optarg, "memory")) {
+				inject = NO_MEMORY;
+				break;
+			}
+			if (!strcmp(optarg, "io")) {
+				inject = NO_IO;
+				break;
+			}
+			c = '?';
+			/* fall through */
 		default:
 			fprintf(c == 'h' ? stdout : stderr,
-				"usage: torture [--seconds N] [--seed N] [--procs N] [--bsize N] [--dir D]\n");
+				"usage: torture [--seconds N] [--seed N] [--procs N] [--bsize N] [--dir D] [--inject memory|io]\n");
 			return c == 'h' ? 0 : 2;
 		}
 	}
@@ -1865,6 +2179,16 @@ int main(int argc, char **argv)
 	}
 	if (!ret)
 		ret = make_files();
+	if (!ret && inject) {
+		ret = inject_on();
+		if (ret)
+			inject_off();
+		if (ret > 0) {
+			pc_fs_teardown(&fs);
+			ksft_test_result_skip("torture: %s\n", fs.why);
+			ksft_finished();
+		}
+	}
 	if (ret) {
 		pc_fs_teardown(&fs);
 		ksft_test_result_fail("torture: set-up failed\n");
@@ -1882,6 +2206,7 @@ int main(int argc, char **argv)
 	for (int i = 0; i <= procs; i++)
 		pid[i] = start(i, flips, procs);
 	ret = watch(pid, procs + 1, seconds);
+	inject_off();
 	d = pc_since(&before);
 	tell_counts();
 	if (sharing)
@@ -1898,6 +2223,10 @@ int main(int argc, char **argv)
 		pc_log("nothing was attached or broken: this run tested nothing");
 		ret = -ENODATA;
 	}
+	if (!ret && inject && !sh->injected) {
+		pc_log("nothing failed: this run tested nothing");
+		ret = -ENODATA;
+	}
 	if (cgroup[0])
 		pc_memcg_remove("torture", getpid());
 	pc_fs_teardown(&fs);
@@ -1911,8 +2240,10 @@ int main(int argc, char **argv)
 		}
 	}
 	if (ret)
-		pc_log("again: torture --seed %llu --procs %d --seconds %.0f --bsize %zu",
-		       seed, procs, seconds, bsize);
+		pc_log("again: torture --seed %llu --procs %d --seconds %.0f --bsize %zu%s",
+		       seed, procs, seconds, bsize,
+		       inject == NO_MEMORY ? " --inject memory" :
+		       inject == NO_IO ? " --inject io" : "");
 	ksft_test_result(!ret, "torture seed %llu\n", seed);
 	ksft_finished();
 }
