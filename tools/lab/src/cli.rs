@@ -120,8 +120,8 @@ pub enum Command {
     /// run. What a failed test said goes to standard error.
     ///
     /// Two more are run only when they are named. "inject": torture with failing
-    /// allocations, then with failing reads of the disk, which only the kernel of
-    /// --variant debug can do. "stress": stress-ng's stressors of mappings, page
+    /// allocations, then with failing reads of the disk, then each allocation of a
+    /// few operations in turn, which only the kernel of --variant debug can do. "stress": stress-ng's stressors of mappings, page
     /// cache, memory hot-plug and reclaim, one after the other, on files that are
     /// cloned while they are used, in little memory, while clones with known
     /// content are compared all the time ("stress.compare") and nothing may be left

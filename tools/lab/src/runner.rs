@@ -525,10 +525,28 @@ fn programs(guest: &Guest, selection: &Selection, tally: &mut Tally) -> Result<(
         tally.add("selftests", "programs", &Verdict::Fail(said));
         return Ok(());
     }
-    let mut left: Vec<String> = built
-        .programs
+    run_programs(
+        guest,
+        "selftests",
+        &built,
+        &built.programs,
+        selection,
+        tally,
+    )
+}
+
+/// Runs those of the programs that are wanted, in as many boots as it takes.
+fn run_programs(
+    guest: &Guest,
+    group: &str,
+    built: &Selftests,
+    programs: &[String],
+    selection: &Selection,
+    tally: &mut Tally,
+) -> Result<()> {
+    let mut left: Vec<String> = programs
         .iter()
-        .filter(|program| selection.wants_program("selftests", program))
+        .filter(|program| selection.wants_program(group, program))
         .cloned()
         .collect();
     let total = left.len() as u64;
@@ -544,12 +562,12 @@ fn programs(guest: &Guest, selection: &Selection, tally: &mut Tally) -> Result<(
                 step.reach(before + progress.ended, &progress.now);
             }
         };
-        left = boot_programs(guest, &built, left, selection, tally, show)?;
+        left = boot_programs(guest, group, built, left, selection, tally, show)?;
     }
     step.done();
     for program in left {
         let said = "not run: too many guests went down before it".to_string();
-        tally.add("selftests", &program, &Verdict::Fail(said));
+        tally.add(group, &program, &Verdict::Fail(said));
     }
     Ok(())
 }
@@ -557,6 +575,7 @@ fn programs(guest: &Guest, selection: &Selection, tally: &mut Tally) -> Result<(
 /// Runs programs in one boot; gives those that were not begun.
 fn boot_programs(
     guest: &Guest,
+    group: &str,
     built: &Selftests,
     programs: Vec<String>,
     selection: &Selection,
@@ -596,8 +615,8 @@ fn boot_programs(
     let trouble = trouble(&outcome);
     for run in &ran {
         for case in judge(run, trouble.as_deref()) {
-            if selection.wants("selftests", &case.name) {
-                tally.add("selftests", &case.name, &case.verdict);
+            if selection.wants(group, &case.name) {
+                tally.add(group, &case.name, &case.verdict);
             }
         }
     }
@@ -608,13 +627,13 @@ fn boot_programs(
         .collect();
     if begun.is_empty() {
         let said = trouble.unwrap_or_else(|| format!("nothing has run:\n{text}"));
-        tally.add("selftests", "boot", &Verdict::Fail(said));
+        tally.add(group, "boot", &Verdict::Fail(said));
         return Ok(vec![]);
     }
     if ran.iter().all(|run| run.status.is_some()) {
         if let Some(said) = trouble {
             // After the last one's end: nobody's, so a line of its own.
-            tally.add("selftests", "kernel", &Verdict::Fail(said));
+            tally.add(group, "kernel", &Verdict::Fail(said));
         }
     }
     Ok(left)
@@ -764,7 +783,8 @@ fn cannot_inject(args: &TestArgs) -> Option<&'static str> {
     }
 }
 
-/// The random test with allocations or reads of the disk failing here and there.
+/// The random test with allocations or reads of the disk failing here and there,
+/// then each allocation of a few operations in turn.
 fn inject(guest: &Guest, args: &TestArgs, selection: &Selection, tally: &mut Tally) -> Result<()> {
     let Some(built) = prepare_torture(guest, INJECT, tally)? else {
         return Ok(());
@@ -782,7 +802,8 @@ fn inject(guest: &Guest, args: &TestArgs, selection: &Selection, tally: &mut Tal
             random.run(guest, args, &built, tally)?;
         }
     }
-    Ok(())
+    let programs = [selftests::INJECT.to_string()];
+    run_programs(guest, INJECT, &built, &programs, selection, tally)
 }
 
 /// The programs, if the torture program is one of them; else it is a failure.

@@ -263,7 +263,7 @@ static int inject_on(void)
 		return pc_err("%s", fs.dev);
 	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/make-it-fail",
 		 major(st.st_rdev), minor(st.st_rdev));
-	return pc_write_str(path, "1") ?: turn("fail_make_request", "10");
+	return pc_write_str(path, "1") ?: turn("fail_make_request", "40");
 none:
 	snprintf(fs.why, sizeof(fs.why), "no fault injection in debugfs");
 	return 1;
