@@ -1432,7 +1432,7 @@ static int race_watch(int r, int none)
 {
 	size_t n = 1 + below(3), page = below(CELLS - n + 1);
 	enum mapping kind = below(MAPPINGS);
-	int times = 1 + below(30), ret = 0;
+	int times = 1 + below(16), ret = 0;
 
 	now.off = page * PC_PAGE;
 	now.len = n * PC_PAGE;
@@ -1837,7 +1837,7 @@ static int trouble(bool flips, int procs)
 		if (what == FLIP && (!flips || (on && below(3))))
 			what = RECLAIM;
 		/* It takes long, and not everybody's memory is ours to take. */
-		if (what == UNPLUG && (!own_fs || below(3)))
+		if (what == UNPLUG && (!own_fs || below(4)))
 			what = MIGRATE;
 		if (what == RECLAIM && !cgroup[0])
 			what = DROP_PAGES;
