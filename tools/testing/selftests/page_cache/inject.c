@@ -500,17 +500,17 @@ static void each_fails(struct __test_metadata *_metadata,
 	EXPECT_EQ(0, pc_verify_cycle(&t->fs));
 }
 
-TEST_F_TIMEOUT(nth, cold, 600)
+TEST_F_TIMEOUT(nth, cold, 1800)
 {
 	each_fails(_metadata, self, variant, COLD);
 }
 
-TEST_F_TIMEOUT(nth, warm, 600)
+TEST_F_TIMEOUT(nth, warm, 1800)
 {
 	each_fails(_metadata, self, variant, WARM);
 }
 
-TEST_F_TIMEOUT(nth, others_are_warm, 600)
+TEST_F_TIMEOUT(nth, others_are_warm, 1800)
 {
 	each_fails(_metadata, self, variant, OTHERS);
 }
