@@ -116,8 +116,17 @@ pub enum Command {
     /// "kunit" (unit tests in the kernel), "selftests" (programs of
     /// tools/testing/selftests/page_cache in the guest), "torture" (random
     /// operations against a model, two minutes). A NAME is a group, or the
-    /// beginning of a test's name as it is printed; without one, all are run.
-    /// What a failed test said goes to standard error.
+    /// beginning of a test's name as it is printed; without one, all of these are
+    /// run. What a failed test said goes to standard error.
+    ///
+    /// Two more are run only when they are named. "inject": torture with failing
+    /// allocations, then with failing reads of the disk, then each allocation of a
+    /// few operations in turn, which only the kernel of --variant debug can do. "stress": stress-ng's stressors of mappings, page
+    /// cache, memory hot-plug and reclaim, one after the other, on files that are
+    /// cloned while they are used, in little memory, while clones with known
+    /// content are compared all the time ("stress.compare") and nothing may be left
+    /// of what was shared after unmount ("stress.leak"); a quarter of an hour, an
+    /// hour with --variant debug.
     #[command(after_help = guest_and(TEST_STATUS))]
     Test(TestArgs),
 
@@ -563,7 +572,16 @@ mod tests {
                     "123",
                 ],
             ),
-            ("test", &["\"N passed, N failed\"", "--seed", "Exit status"]),
+            (
+                "test",
+                &[
+                    "\"N passed, N failed\"",
+                    "--seed",
+                    "\"inject\"",
+                    "\"stress\"",
+                    "Exit status",
+                ],
+            ),
             (
                 "build",
                 &["LINUX_TARBALL", "debug", "ccache", "--all-users", "sparse"],

@@ -33,6 +33,7 @@ mod series;
 mod signals;
 mod size;
 mod source;
+mod stress;
 #[cfg(test)]
 mod testing;
 

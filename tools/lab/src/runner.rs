@@ -23,11 +23,12 @@ use crate::machine::{Boot, Ending, Machine, Outcome};
 use crate::model;
 use crate::selftests::{self, Selftests, TORTURE};
 use crate::size::Size;
+use crate::stress;
 use crate::types;
 use crate::ui::{self, Step};
 
 /// The groups, in the order in which they are run: the quick ones first.
-const GROUPS: [&str; 7] = [
+const GROUPS: [&str; 9] = [
     "host",
     "model",
     "lab",
@@ -35,18 +36,26 @@ const GROUPS: [&str; 7] = [
     "kunit",
     "selftests",
     "torture",
+    INJECT,
+    stress::GROUP,
 ];
+/// Groups that are run only when they are named.
+const ON_REQUEST: [&str; 2] = [INJECT, stress::GROUP];
+/// The random test with failures injected.
+const INJECT: &str = "inject";
+/// What fails there, as the torture program calls it.
+const INJECTED: [&str; 2] = ["memory", "io"];
 /// The crates that run on the host.
 const CRATES: [&str; 2] = ["tools/lab", model::FOLDER];
 /// Boots that a suite may take: a guest that a test brought down ends, the
 /// tests after it get another.
-const MOST_BOOTS: usize = 20;
+pub const MOST_BOOTS: usize = 20;
 /// Suites of KUnit that are this series'.
 const OWN_SUITES: [&str; 2] = ["page_cache", "rust_page_cache"];
 /// Debugging makes everything slower by about this much.
 const DEBUG_FACTOR: u64 = 6;
 /// The size of each of the disks that selftests get.
-const DISK: u64 = 8 << 30;
+pub const DISK: u64 = 8 << 30;
 
 /// Which tests are wanted.
 pub struct Selection {
@@ -54,7 +63,8 @@ pub struct Selection {
 }
 
 impl Selection {
-    fn new(names: &[String]) -> Selection {
+    /// What the arguments ask for.
+    pub fn new(names: &[String]) -> Selection {
         Selection {
             names: names.to_vec(),
         }
@@ -62,8 +72,9 @@ impl Selection {
 
     /// Whether any test of `group` could be wanted.
     fn wants_group(&self, group: &str) -> bool {
+        let on_request = ON_REQUEST.contains(&group);
         if self.names.is_empty() {
-            return true;
+            return !on_request;
         }
         self.names.iter().any(|name| {
             let first = name.split('.').next().unwrap_or("");
@@ -71,7 +82,8 @@ impl Selection {
                 true => first == group,
                 // Not a group: the beginning of a test's name in any of those
                 // that can tell quickly.
-                false => group != "torture" || TORTURE.starts_with(name.as_str()),
+                false if group == "torture" => TORTURE.starts_with(name.as_str()),
+                false => !on_request,
             }
         })
     }
@@ -149,22 +161,26 @@ impl Tally {
 }
 
 /// What the guest's groups share, made when the first of them needs it.
-struct Guest<'a> {
-    lab: &'a Lab,
-    variant: Variant,
+pub struct Guest<'a> {
+    /// Where things are.
+    pub lab: &'a Lab,
+    /// The kernel's.
+    pub variant: Variant,
     tree: Tree,
     bootable: Bootable,
 }
 
 impl Guest<'_> {
-    fn seconds(&self, seconds: u64) -> u64 {
+    /// A time that debugging makes longer.
+    pub fn seconds(&self, seconds: u64) -> u64 {
         match self.variant {
             Variant::Debug => seconds * DEBUG_FACTOR,
             _ => seconds,
         }
     }
 
-    fn machine(&self, seconds: u64) -> Machine {
+    /// The machine of the selftests, with that time.
+    pub fn machine(&self, seconds: u64) -> Machine {
         Machine {
             mem: Size(3 << 30),
             cpus: 2,
@@ -178,7 +194,7 @@ impl Guest<'_> {
     }
 
     /// Boots for a job; `watch` sees again and again what it has printed so far.
-    fn boot(
+    pub fn boot(
         &self,
         machine: &Machine,
         job: Job,
@@ -213,7 +229,7 @@ impl Guest<'_> {
 }
 
 /// Files of the host and their names in the guest.
-type Files = Vec<(std::path::PathBuf, String)>;
+pub type Files = Vec<(std::path::PathBuf, String)>;
 
 /// A place for output that is read when the writer is gone.
 pub struct Shared(pub Arc<Mutex<Vec<u8>>>);
@@ -253,6 +269,10 @@ pub fn test(lab: &Lab, args: &TestArgs) -> Result<i32> {
             add_all(group, &model::results(lab)?, &selection, &mut tally);
             continue;
         }
+        if let Some(reason) = cannot_inject(args).filter(|_| group == INJECT) {
+            tally.add(group, INJECT, &Verdict::Skip(reason.into()));
+            continue;
+        }
         let guest = match &guest {
             Some(guest) => guest,
             None => {
@@ -270,7 +290,9 @@ pub fn test(lab: &Lab, args: &TestArgs) -> Result<i32> {
             "types" => types(guest, &selection, &mut tally)?,
             "kunit" => kunit(guest, &selection, &mut tally)?,
             "selftests" => programs(guest, &selection, &mut tally)?,
-            _ => torture(guest, args, &selection, &mut tally)?,
+            "torture" => torture(guest, args, &selection, &mut tally)?,
+            INJECT => inject(guest, args, &selection, &mut tally)?,
+            _ => stress::stress(guest, &selection, &mut tally)?,
         }
     }
     if tally.count() == 0 {
@@ -455,7 +477,7 @@ fn add_wanted(group: &str, cases: &[Case], selection: &Selection, tally: &mut Ta
 }
 
 /// What was wrong with a boot; a job's own status is not.
-fn trouble(outcome: &Outcome) -> Option<String> {
+pub fn trouble(outcome: &Outcome) -> Option<String> {
     let log = outcome.log.display();
     match &outcome.ending {
         Ending::Ended(_) => None,
@@ -488,7 +510,7 @@ fn environment(wanted: Variant) -> Vec<(String, String)> {
 }
 
 /// The line that parts one program's output from another's.
-const MARK: &str = "#lab#";
+pub const MARK: &str = "#lab#";
 
 fn programs(guest: &Guest, selection: &Selection, tally: &mut Tally) -> Result<()> {
     let built = match selftests::prepare(guest.lab, &guest.tree) {
@@ -503,10 +525,28 @@ fn programs(guest: &Guest, selection: &Selection, tally: &mut Tally) -> Result<(
         tally.add("selftests", "programs", &Verdict::Fail(said));
         return Ok(());
     }
-    let mut left: Vec<String> = built
-        .programs
+    run_programs(
+        guest,
+        "selftests",
+        &built,
+        &built.programs,
+        selection,
+        tally,
+    )
+}
+
+/// Runs those of the programs that are wanted, in as many boots as it takes.
+fn run_programs(
+    guest: &Guest,
+    group: &str,
+    built: &Selftests,
+    programs: &[String],
+    selection: &Selection,
+    tally: &mut Tally,
+) -> Result<()> {
+    let mut left: Vec<String> = programs
         .iter()
-        .filter(|program| selection.wants_program("selftests", program))
+        .filter(|program| selection.wants_program(group, program))
         .cloned()
         .collect();
     let total = left.len() as u64;
@@ -522,12 +562,12 @@ fn programs(guest: &Guest, selection: &Selection, tally: &mut Tally) -> Result<(
                 step.reach(before + progress.ended, &progress.now);
             }
         };
-        left = boot_programs(guest, &built, left, selection, tally, show)?;
+        left = boot_programs(guest, group, built, left, selection, tally, show)?;
     }
     step.done();
     for program in left {
         let said = "not run: too many guests went down before it".to_string();
-        tally.add("selftests", &program, &Verdict::Fail(said));
+        tally.add(group, &program, &Verdict::Fail(said));
     }
     Ok(())
 }
@@ -535,6 +575,7 @@ fn programs(guest: &Guest, selection: &Selection, tally: &mut Tally) -> Result<(
 /// Runs programs in one boot; gives those that were not begun.
 fn boot_programs(
     guest: &Guest,
+    group: &str,
     built: &Selftests,
     programs: Vec<String>,
     selection: &Selection,
@@ -576,8 +617,8 @@ fn boot_programs(
     let trouble = trouble(&outcome);
     for run in &ran {
         for case in judge(run, trouble.as_deref()) {
-            if selection.wants("selftests", &case.name) {
-                tally.add("selftests", &case.name, &case.verdict);
+            if selection.wants(group, &case.name) {
+                tally.add(group, &case.name, &case.verdict);
             }
         }
     }
@@ -588,13 +629,13 @@ fn boot_programs(
         .collect();
     if begun.is_empty() {
         let said = trouble.unwrap_or_else(|| format!("nothing has run:\n{text}"));
-        tally.add("selftests", "boot", &Verdict::Fail(said));
+        tally.add(group, "boot", &Verdict::Fail(said));
         return Ok(vec![]);
     }
     if ran.iter().all(|run| run.status.is_some()) {
         if let Some(said) = trouble {
             // After the last one's end: nobody's, so a line of its own.
-            tally.add("selftests", "kernel", &Verdict::Fail(said));
+            tally.add(group, "kernel", &Verdict::Fail(said));
         }
     }
     Ok(left)
@@ -602,14 +643,17 @@ fn boot_programs(
 
 /// One program's output in one boot.
 #[derive(Debug, PartialEq, Eq)]
-struct Ran {
-    program: String,
-    output: String,
+pub struct Ran {
+    /// Its name.
+    pub program: String,
+    /// What it printed.
+    pub output: String,
     /// None when the guest ended before the program.
-    status: Option<i32>,
+    pub status: Option<i32>,
 }
 
-fn split_programs(text: &str) -> Vec<Ran> {
+/// The output of each program, by the marks in it.
+pub fn split_programs(text: &str) -> Vec<Ran> {
     let mut ran: Vec<Ran> = vec![];
     for line in text.lines() {
         // A program may have ended in the middle of a line.
@@ -639,15 +683,17 @@ fn split_programs(text: &str) -> Vec<Ran> {
 
 /// How far the programs of a boot are, by the marks in what was printed so far.
 #[derive(Default)]
-struct Progress {
+pub struct Progress {
     seen: usize,
-    ended: u64,
-    now: String,
+    /// How many have ended.
+    pub ended: u64,
+    /// The one that runs.
+    pub now: String,
 }
 
 impl Progress {
     /// Reads the whole lines that are new in `text`; whether there were any.
-    fn read(&mut self, text: &[u8]) -> bool {
+    pub fn read(&mut self, text: &[u8]) -> bool {
         let new = text.get(self.seen..).unwrap_or_default();
         let Some(end) = new.iter().rposition(|b| *b == b'\n') else {
             return false;
@@ -668,7 +714,7 @@ impl Progress {
 }
 
 /// The lines of the last part of an output.
-fn tail(text: &str) -> String {
+pub fn tail(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(40)..].join("\n")
 }
@@ -716,53 +762,124 @@ fn torture(guest: &Guest, args: &TestArgs, selection: &Selection, tally: &mut Ta
     if !selection.wants_program("torture", "seed") && !selection.wants("torture", TORTURE) {
         return Ok(());
     }
-    let built = match selftests::prepare(guest.lab, &guest.tree) {
-        Ok(built) => built,
-        Err(error) => {
-            tally.add("torture", "build", &Verdict::Fail(format!("{error:#}")));
-            return Ok(());
-        }
+    let Some(built) = prepare_torture(guest, "torture", tally)? else {
+        return Ok(());
     };
     let seed = args.seed.unwrap_or_else(new_seed);
-    let name = format!("seed-{seed}");
-    if !built.dir.join(TORTURE).is_file() {
-        let said = format!("{} has no program {TORTURE}", selftests::FOLDER);
-        tally.add("torture", &name, &Verdict::Fail(said));
+    let random = Random {
+        name: format!("seed-{seed}"),
+        again: format!("torture --seed {seed}"),
+        group: "torture",
+        seed,
+        inject: None,
+    };
+    random.run(guest, args, &built, tally)
+}
+
+/// Why no failures can be injected, if the arguments tell already.  With a kernel
+/// of somebody else's the program sees for itself.
+fn cannot_inject(args: &TestArgs) -> Option<&'static str> {
+    match (args.variant, &args.kernel) {
+        (Variant::Debug, _) | (_, Some(_)) => None,
+        _ => Some("only the kernel of --variant debug has fault injection"),
+    }
+}
+
+/// The random test with allocations or reads of the disk failing here and there,
+/// then each allocation of a few operations in turn.
+fn inject(guest: &Guest, args: &TestArgs, selection: &Selection, tally: &mut Tally) -> Result<()> {
+    let Some(built) = prepare_torture(guest, INJECT, tally)? else {
         return Ok(());
-    }
-    let seconds = args.torture.as_secs();
-    let mut machine = guest.machine(0);
-    machine.timeout = Duration::from_secs(seconds + guest.seconds(300));
-    let what = format!("torture for {seconds} seconds with seed {seed}");
-    // The boot and the last look at all files come on top.
-    let step = Step::lasting(what, args.torture + Duration::from_secs(guest.seconds(20)));
-    let job = Job {
-        arguments: [
-            "/lab/in/selftests/torture",
-            "--seconds",
-            &seconds.to_string(),
-            "--seed",
-            &seed.to_string(),
-        ]
-        .map(String::from)
-        .into(),
-        environment: environment(guest.variant),
-        ..Job::default()
     };
-    let files = vec![(built.dir.clone(), "selftests".into())];
-    let (outcome, text) = guest.boot(&machine, job, files, |_| {})?;
-    step.done();
-    let verdict = match (&outcome.ending, trouble(&outcome)) {
-        (_, Some(said)) => Verdict::Fail(format!("{}\n{said}", tail(&text))),
-        (Ending::Ended(0), None) => Verdict::Pass,
-        (Ending::Ended(4), None) => Verdict::Skip(tail(&text)),
-        _ => Verdict::Fail(tail(&text)),
-    };
-    tally.add("torture", &name, &verdict);
-    if verdict != Verdict::Pass {
-        ui::say(format!("to repeat it: ./lab test torture --seed {seed}"));
+    let seed = args.seed.unwrap_or_else(new_seed);
+    for what in INJECTED {
+        let random = Random {
+            name: format!("{what}-seed-{seed}"),
+            again: format!("--variant debug {INJECT}.{what} --seed {seed}"),
+            group: INJECT,
+            seed,
+            inject: Some(what),
+        };
+        if selection.wants(INJECT, &random.name) {
+            random.run(guest, args, &built, tally)?;
+        }
     }
-    Ok(())
+    let programs = [selftests::INJECT.to_string()];
+    run_programs(guest, INJECT, &built, &programs, selection, tally)
+}
+
+/// The programs, if the torture program is one of them; else it is a failure.
+fn prepare_torture(guest: &Guest, group: &str, tally: &mut Tally) -> Result<Option<Selftests>> {
+    match selftests::prepare(guest.lab, &guest.tree) {
+        Ok(built) if built.dir.join(TORTURE).is_file() => return Ok(Some(built)),
+        Ok(_) => {
+            let said = format!("{} has no program {TORTURE}", selftests::FOLDER);
+            tally.add(group, "program", &Verdict::Fail(said));
+        }
+        Err(error) => tally.add(group, "build", &Verdict::Fail(format!("{error:#}"))),
+    }
+    Ok(None)
+}
+
+/// One run of the torture program.
+struct Random {
+    group: &'static str,
+    name: String,
+    seed: u64,
+    /// What is to fail.
+    inject: Option<&'static str>,
+    /// What has to be asked for to repeat it.
+    again: String,
+}
+
+impl Random {
+    fn arguments(&self, seconds: u64) -> Vec<String> {
+        let mut arguments = vec![
+            format!("/lab/in/selftests/{TORTURE}"),
+            "--seconds".into(),
+            seconds.to_string(),
+            "--seed".into(),
+            self.seed.to_string(),
+        ];
+        if let Some(what) = self.inject {
+            arguments.extend(["--inject".into(), what.into()]);
+        }
+        arguments
+    }
+
+    fn run(
+        &self,
+        guest: &Guest,
+        args: &TestArgs,
+        built: &Selftests,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let seconds = args.torture.as_secs();
+        let mut machine = guest.machine(0);
+        machine.timeout = Duration::from_secs(seconds + guest.seconds(300));
+        let what = format!("torture for {seconds} seconds with seed {}", self.seed);
+        // The boot and the last look at all files come on top.
+        let step = Step::lasting(what, args.torture + Duration::from_secs(guest.seconds(20)));
+        let job = Job {
+            arguments: self.arguments(seconds),
+            environment: environment(guest.variant),
+            ..Job::default()
+        };
+        let files = vec![(built.dir.clone(), "selftests".into())];
+        let (outcome, text) = guest.boot(&machine, job, files, |_| {})?;
+        step.done();
+        let verdict = match (&outcome.ending, trouble(&outcome)) {
+            (_, Some(said)) => Verdict::Fail(format!("{}\n{said}", tail(&text))),
+            (Ending::Ended(0), None) => Verdict::Pass,
+            (Ending::Ended(4), None) => Verdict::Skip(tail(&text)),
+            _ => Verdict::Fail(tail(&text)),
+        };
+        tally.add(self.group, &self.name, &verdict);
+        if verdict != Verdict::Pass {
+            ui::say(format!("to repeat it: ./lab test {}", self.again));
+        }
+        Ok(())
+    }
 }
 
 fn new_seed() -> u64 {
@@ -789,7 +906,54 @@ mod tests {
         assert!(host.wants("host", "size.sizes_are_read"));
         assert!(!host.wants("lab", "exit-status"));
         let all = selection(&[]);
-        assert!(GROUPS.iter().all(|group| all.wants_group(group)));
+        assert!(GROUPS
+            .iter()
+            .all(|group| all.wants_group(group) != ON_REQUEST.contains(group)));
+    }
+
+    /// What takes long has to be named, with its group.
+    #[test]
+    fn long_groups_are_named() {
+        for group in ON_REQUEST {
+            assert!(selection(&[group]).wants_group(group));
+            assert!(!selection(&[group]).wants_group("torture"));
+            assert!(selection(&[&format!("{group}.io")]).wants_group(group));
+            assert!(!selection(&["io", "mmap"]).wants_group(group));
+        }
+    }
+
+    /// Failures are injected in the debug variant, or in what nobody knows.
+    #[test]
+    fn injection_needs_its_kernel() {
+        use clap::Parser;
+        let args = |line: &[&str]| {
+            let line = ["lab", "test", INJECT].iter().chain(line);
+            match crate::cli::Cli::parse_from(line).command {
+                crate::cli::Command::Test(args) => args,
+                _ => panic!("not test"),
+            }
+        };
+        assert!(cannot_inject(&args(&[])).is_some());
+        assert!(cannot_inject(&args(&["--variant", "debug"])).is_none());
+        assert!(cannot_inject(&args(&["--kernel", "/bzImage"])).is_none());
+    }
+
+    /// The torture program is told what fails only when something does.
+    #[test]
+    fn torture_has_its_arguments() {
+        let random = |inject| Random {
+            group: INJECT,
+            name: "n".into(),
+            seed: 7,
+            inject,
+            again: String::new(),
+        };
+        let line = "/lab/in/selftests/torture --seconds 5 --seed 7";
+        assert_eq!(random(None).arguments(5).join(" "), line);
+        assert_eq!(
+            random(Some("io")).arguments(5).join(" "),
+            format!("{line} --inject io")
+        );
     }
 
     /// The beginning of a name is enough, with or without its group.

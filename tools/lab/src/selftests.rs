@@ -17,6 +17,8 @@ use crate::ui::Step;
 pub const FOLDER: &str = "tools/testing/selftests/page_cache";
 /// The random test, which is a group of its own.
 pub const TORTURE: &str = "torture";
+/// The one in which allocations fail, which is part of another.
+pub const INJECT: &str = "inject";
 /// What the programs are built from, besides their own folder.
 const SOURCES: [&str; 3] = ["tools/testing/selftests/", "include/", "tools/include/"];
 /// A program's time limit, in seconds, unless a file "settings" says otherwise.
@@ -100,7 +102,7 @@ fn build(lab: &Lab, tree: &Tree, dir: &std::path::Path) -> Result<()> {
 fn programs(list: &str) -> Vec<String> {
     list.lines()
         .filter_map(|line| line.trim().strip_prefix("page_cache:"))
-        .filter(|program| *program != TORTURE)
+        .filter(|program| ![TORTURE, INJECT].contains(program))
         .map(String::from)
         .collect()
 }
@@ -119,10 +121,10 @@ fn limit(settings: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// The list holds this folder's programs, and torture is not one of them.
+    /// The list holds this folder's programs, without those of other groups.
     #[test]
     fn list_is_read() {
-        let list = "page_cache:share\npage_cache:torture\nmm:other\npage_cache:break.sh\n";
+        let list = "page_cache:share\npage_cache:torture\npage_cache:inject\nmm:other\npage_cache:break.sh\n";
         assert_eq!(programs(list), ["share", "break.sh"]);
     }
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The parts of guest/run.py that can be tried without a guest.
+//! The parts of guest/*.py that can be tried without a guest.
 
 use std::path::Path;
 use std::process::Command;
 
-/// Runs Python that knows guest/run.py as `run`; its assertions are the test's.
+/// Runs Python that knows guest/run.py as `run` and finds the others there; its
+/// assertions are the test's.
 fn python(text: &str) {
     let output = Command::new("python3")
         .args(["-B", "-c", &format!("import run\n{text}")])
@@ -17,6 +18,39 @@ fn python(text: &str) {
         .expect("python3");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
+}
+
+/// What stress-ng did not do is skipped; what a signal ended has failed.
+#[test]
+fn stressors_are_judged() {
+    python(
+        r#"
+import stress
+ran = "stress-ng: info:  [9] skipped: 0\nstress-ng: info:  [9] passed: 2: mmap (2)\n"
+idle = "stress-ng: info:  [9] skipped: 2: exec (2)\nstress-ng: info:  [9] passed: 0\n"
+assert stress.judge(0, ran) == 0
+assert stress.judge(0, idle) == stress.judge(3, "") == stress.judge(4, "") == stress.SKIP
+assert stress.judge(2, idle) == 2 and stress.judge(-9, "") == 137
+"#,
+    );
+}
+
+/// The content that is known is the same wherever it is asked for, and no two pages
+/// of it are.
+#[test]
+fn content_is_known() {
+    python(
+        r#"
+import stress
+content = stress.Content(3)
+whole = b"".join(content.at(o, stress.MOST) for o in range(0, stress.SIZE, stress.MOST))
+assert whole[5000005:5100005] == content.at(5000005, 100000)
+assert whole != stress.Content(4).at(0, len(whole))
+pages = {whole[o:o + stress.PAGE] for o in range(0, stress.SIZE, stress.PAGE)}
+assert len(pages) == stress.SIZE // stress.PAGE
+assert stress.difference(b"abcd", b"abXY").startswith("2 bytes differ, from 2 to 3")
+"#,
+    );
 }
 
 /// The columns of /proc/slabinfo are the ones that are meant.

@@ -108,11 +108,20 @@ const char *pc_via_name(enum pc_via via)
 	return via_name[via];
 }
 
+static bool hushed;
+
+void pc_hush(bool on)
+{
+	hushed = on;
+}
+
 /* err 0: there is no error to be told. */
 static void __printf(1, 0) comment(const char *fmt, va_list ap, int err)
 {
 	char line[512];
 
+	if (hushed && err)
+		return;
 	vsnprintf(line, sizeof(line), fmt, ap);
 	fprintf(stderr, "# %s%s%s\n", line, err ? ": " : "",
 		err ? strerror(err) : "");
@@ -822,6 +831,21 @@ bool pc_fill_raises_bus(unsigned char *p, size_t len, uint64_t seed,
 			uint64_t pos)
 {
 	return raises_bus(p, len, seed, pos);
+}
+
+bool pc_copy_raises_bus(void *to, const void *from, size_t len)
+{
+	struct sigaction sa = { .sa_handler = on_bus }, old;
+	static bool caught;	/* a jump may undo a register */
+
+	caught = true;
+	sigaction(SIGBUS, &sa, &old);
+	if (!sigsetjmp(bus, 1)) {
+		memcpy(to, from, len);
+		caught = false;
+	}
+	sigaction(SIGBUS, &old, NULL);
+	return caught;
 }
 
 /* Models */

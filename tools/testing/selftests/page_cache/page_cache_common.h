@@ -120,6 +120,8 @@ struct pc_stat pc_since(const struct pc_stat *then);
 const char *pc_stat_str(const struct pc_stat *s);
 
 void __printf(1, 2) pc_log(const char *fmt, ...);
+/* Errors are not printed while they are expected. */
+void pc_hush(bool on);
 /* Prints fmt and errno as it is, returns -errno. */
 int __printf(1, 2) pc_err(const char *fmt, ...);
 
@@ -264,6 +266,8 @@ static inline void pc_touch(const unsigned char *p)
 bool pc_touch_raises_bus(const unsigned char *p);
 bool pc_fill_raises_bus(unsigned char *p, size_t len, uint64_t seed,
 			uint64_t pos);
+/* Copying len bytes from a mapping? */
+bool pc_copy_raises_bus(void *to, const void *from, size_t len);
 
 /*
  * What the page table of this process has at an address: a page frame number,

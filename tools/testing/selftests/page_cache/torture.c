@@ -2,7 +2,8 @@
 /*
  * Everything at once, at random, from a seed that is printed: several
  * processes read and change a few files that share blocks, while others drop
- * caches, reclaim, compact, sync and switch sharing off and on.
+ * caches, reclaim, compact, migrate, take memory away and give it back, sync and
+ * switch sharing off and on.
  *
  * There are two kinds of files and two oracles.
  *
@@ -18,9 +19,21 @@
  * value from the last one that was complete before it began to the last one
  * that was begun before it ended, and never anything older.
  *
+ * Each process keeps three mappings of each file, shared to read, shared to
+ * write and private, for as long as it can: what somebody else does to a file
+ * has to show in page tables that were filled long before, through which no
+ * system call tells the kernel that somebody looks.
+ *
+ * With --inject memory, allocations of the workers fail here and there, with
+ * --inject io their reads of the disk.  An operation may fail then, as long as
+ * each page is what it was or what it was to become, and works when nothing
+ * fails any more.
+ *
  * usage: torture [--seconds N] [--seed N] [--procs N] [--bsize N] [--dir D]
+ *                [--inject memory|io]
  */
 #include <assert.h>
+#include <dirent.h>
 #include <getopt.h>
 #include <pthread.h>
 #include <signal.h>
@@ -30,6 +43,9 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -44,6 +60,18 @@
 #define MAX_PROCS	16
 #define HISTORY		40
 #define IO_MAX		KIB(48)		/* of one read or write */
+#define OFFLINES	4		/* pages taken out of use in one run */
+
+#define MEMORY		"/sys/devices/system/memory"
+#define UNPOISON	"/sys/kernel/debug/hwpoison/unpoison-pfn"
+
+/* Headers of libc may be older. */
+#define ADV_COLD		20
+#define ADV_PAGEOUT		21
+#define ADV_POPULATE_READ	22
+#define ADV_POPULATE_WRITE	23
+#define ADV_SOFT_OFFLINE	101
+#define MOVE_ALL		4	/* MPOL_MF_MOVE_ALL */
 
 /* What op functions return besides 0 and -errno. */
 #define NOTHING		1		/* did not fit, try another */
@@ -84,14 +112,31 @@ struct shared {
 	unsigned long long count[MAX_OPS];
 	unsigned long long unchecked;
 	unsigned long long refused;
+	unsigned long long injected;
+	unsigned long long moved;
+	unsigned long long offlined;
+	pid_t		pid[MAX_PROCS + 1];
 	struct exact	exact[EXACT];
 	struct racing	racing[RACING];
+};
+
+/* The mappings that a process has of a file, from its beginning. */
+enum mapping {
+	READ_ONLY,			/* shared */
+	WRITABLE,			/* shared */
+	PRIVATE,			/* never written to */
+	MAPPINGS
+};
+
+static const char * const mapping_name[MAPPINGS] = {
+	"shared mapping", "writable mapping", "private mapping",
 };
 
 /* A process's own view of a file; the model in it is everybody's. */
 struct handle {
 	struct pc_file	*f;
 	uint32_t	gen;
+	unsigned char	*map[MAPPINGS];
 };
 
 static struct shared *sh;
@@ -101,12 +146,22 @@ static size_t bsize = 4096;
 static unsigned long long seed;
 static bool own_fs = true;
 
+/* What fails on purpose, and which operations stand it. */
+enum {
+	NO_MEMORY	= 1,
+	NO_IO		= 2,
+};
+
+static int inject;			/* one of them, or 0 */
+
 /* of this process */
 static int me;
 static uint64_t rnd;
 static struct handle exact[EXACT], racing[RACING];
 static unsigned char *buf;
 static struct event now;		/* what it is doing */
+static int make_it_fail = -1;		/* in /proc */
+static bool failing;			/* may this process fail now? */
 
 static uint64_t below(uint64_t n)
 {
@@ -126,6 +181,130 @@ static bool stopped(void)
 static void add(unsigned long long *counter)
 {
 	__atomic_add_fetch(counter, 1, __ATOMIC_RELAXED);
+}
+
+/* Injected failures */
+
+#define DEBUG_FS	"/sys/kernel/debug/"
+
+struct knob {
+	const char	*name, *on, *off;
+};
+
+/* The kernel's own defaults, as for whom comes after. */
+static const struct knob knobs[] = {
+	{ "interval", "1", "1" },
+	{ "times", "-1", "1" },
+	{ "space", "0", "0" },
+	{ "verbose", "0", "2" },
+	{ "task-filter", "Y", "N" },
+};
+
+/* Sleeping allocations fail, too, and single pages. */
+static const struct knob memory_knobs[] = {
+	{ "ignore-gfp-wait", "N", "Y" },
+	{ "ignore-gfp-highmem", "N", "Y" },
+	{ "min-order", "0", "1" },
+};
+
+static int turn_knobs(const char *what, const struct knob *knob, size_t n,
+		      bool on)
+{
+	char path[128];
+	int ret;
+
+	for (size_t i = 0; i < n; i++) {
+		snprintf(path, sizeof(path), DEBUG_FS "%s/%s", what,
+			 knob[i].name);
+		ret = pc_write_str(path, on ? knob[i].on : knob[i].off);
+		/* failslab and fail_page_alloc have not got the same ones. */
+		if (ret && (ret != -ENOENT || knob != memory_knobs)) {
+			errno = -ret;
+			return pc_err("%s", path);
+		}
+	}
+	return 0;
+}
+
+/* Per cent of all chances in a process that has it switched on. */
+static int turn(const char *what, const char *percent)
+{
+	bool on = *percent != '0', memory = inject == NO_MEMORY;
+	char path[128];
+	int ret;
+
+	snprintf(path, sizeof(path), DEBUG_FS "%s/probability", what);
+	ret = turn_knobs(what, knobs, ARRAY_SIZE(knobs), on);
+	if (!ret && memory)
+		ret = turn_knobs(what, memory_knobs, ARRAY_SIZE(memory_knobs),
+				 on);
+	return ret ?: pc_write_str(path, percent);
+}
+
+/* 0, -errno, or 1 and why not. */
+static int inject_on(void)
+{
+	char path[128];
+	struct stat st;
+
+	if (inject == NO_MEMORY) {
+		if (access(DEBUG_FS "failslab", F_OK) ||
+		    access(DEBUG_FS "fail_page_alloc", F_OK))
+			goto none;
+		return turn("failslab", "5") ?: turn("fail_page_alloc", "5");
+	}
+	if (access(DEBUG_FS "fail_make_request", F_OK))
+		goto none;
+	if (!own_fs) {
+		snprintf(fs.why, sizeof(fs.why), "reads fail on a device of one's own");
+		return 1;
+	}
+	if (stat(fs.dev, &st))
+		return pc_err("%s", fs.dev);
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/make-it-fail",
+		 major(st.st_rdev), minor(st.st_rdev));
+	return pc_write_str(path, "1") ?: turn("fail_make_request", "40");
+none:
+	snprintf(fs.why, sizeof(fs.why), "no fault injection in debugfs");
+	return 1;
+}
+
+static void inject_off(void)
+{
+	if (inject == NO_MEMORY) {
+		turn("failslab", "0");
+		turn("fail_page_alloc", "0");
+	} else if (inject == NO_IO) {
+		turn("fail_make_request", "0");
+	}
+}
+
+/* From here on this process may fail, and says nothing of it; or not. */
+static void may_fail(bool on)
+{
+	if (make_it_fail < 0 || on == failing)
+		return;
+	failing = on;
+	pc_hush(on);
+	if (pwrite(make_it_fail, on ? "1" : "0", 1, 0) != 1)
+		pc_err("make-it-fail");
+}
+
+/* What an operation may return that was made to fail. */
+static bool is_injected(int err)
+{
+	switch (-err) {
+	case ENOMEM:
+	case EIO:
+	case EAGAIN:			/* fork(), and writes half done */
+	case ENFILE:			/* what pipe() makes of ENOMEM */
+	case ENOBUFS:
+	case EFAULT:			/* a page of ours that cannot be had */
+	case EINVAL:			/* clones half done */
+		return true;
+	default:
+		return false;
+	}
 }
 
 /* Histories */
@@ -189,20 +368,93 @@ static void on_signal(int sig)
 
 /* Handles */
 
+/* All that can be mapped of a file, be it there or not. */
+static size_t map_len(const struct handle *h)
+{
+	return h >= racing && h < racing + RACING ? CELLS * PC_PAGE : MAX_SIZE;
+}
+
+static void unmap(struct handle *h, enum mapping kind)
+{
+	bool was = failing;
+
+	/* To split what mlock() has merged takes memory. */
+	may_fail(false);
+	if (h->map[kind])
+		munmap(h->map[kind], map_len(h));
+	h->map[kind] = NULL;
+	may_fail(was);
+}
+
+static void unmap_all(struct handle *h)
+{
+	for (int kind = 0; kind < MAPPINGS; kind++)
+		unmap(h, kind);
+}
+
 /* With the lock of the file held. */
 static int get(struct handle *h, uint32_t gen)
 {
-	if (h->f->fd >= 0 && h->gen == gen)
+	/* Mappings outlive the descriptor, but are of no use for another file. */
+	if (h->gen != gen)
+		unmap_all(h);
+	else if (h->f->fd >= 0)
 		return 0;
 	h->gen = gen;
-	return pc_reopen(h->f, O_RDWR);
+	/*
+	 * A read that also updated the time would do it in a transaction, which
+	 * has to end with a shutdown if then an inode cannot be read.
+	 */
+	return pc_reopen(h->f, O_RDWR | (inject ? O_NOATIME : 0));
 }
 
-/* Its mapping, which may have been there for long. */
-static unsigned char *get_map(struct handle *h, size_t len)
+/* To another address, with all the page tables that it has. */
+static void move_map(struct handle *h, enum mapping kind)
 {
-	return h->f->map ?: pc_map(h->f, len, PROT_READ | PROT_WRITE,
-				   MAP_SHARED);
+	size_t len = map_len(h);
+	void *to, *p;
+
+	to = mmap(NULL, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (to == MAP_FAILED)
+		return;
+	p = mremap(h->map[kind], len, len, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+	/* If mlock() or madvise() has split it, it cannot be moved. */
+	if (p == MAP_FAILED)
+		munmap(to, len);
+	else
+		h->map[kind] = p;
+}
+
+/* The mapping, which may have been there for long. */
+static unsigned char *get_map(struct handle *h, enum mapping kind)
+{
+	int prot = PROT_READ | (kind == WRITABLE ? PROT_WRITE : 0);
+	void *p;
+
+	if (h->map[kind] && !below(100))
+		unmap(h, kind);
+	else if (h->map[kind] && !below(50))
+		move_map(h, kind);
+	if (h->map[kind])
+		return h->map[kind];
+	p = mmap(NULL, map_len(h), prot,
+		 kind == PRIVATE ? MAP_PRIVATE : MAP_SHARED, h->f->fd, 0);
+	if (p == MAP_FAILED) {
+		pc_err("mmap %s", h->f->path);
+		return NULL;
+	}
+	h->map[kind] = p;
+	return p;
+}
+
+/* From a mapping: -EFAULT if there is a page that cannot be had. */
+static int copy_mapped(void *to, const unsigned char *from, size_t len)
+{
+	if (!pc_copy_raises_bus(to, from, len))
+		return 0;
+	if (!failing)
+		pc_log("SIGBUS by the mapping");
+	return -EFAULT;
 }
 
 /*
@@ -337,25 +589,46 @@ static int read_by(int x, enum pc_via via)
 /* By a mapping that may have been there for long: stale page tables show. */
 static int do_old_mapping(int x, int y)
 {
+	enum mapping kind = below(MAPPINGS);
 	struct pc_model *m = file(x)->m;
-	size_t off, len, tail;
+	size_t off = 0, len = 0, tail, end;
 	unsigned char *map;
-	char what[32];
+	char what[48];
 	int ret;
 
-	if (!range_before(m->size, &off, &len))
+	if (m->size && !range_before(m->size, &off, &len))
 		return NOTHING;
-	map = get_map(&exact[x], MAX_SIZE);
+	map = get_map(&exact[x], kind);
 	if (!map)
 		return -ENOMEM;
-	snprintf(what, sizeof(what), "e%d by its mapping", x);
-	ret = pc_compare(what, m->data + off, map + off, len, off);
-	/* Behind the end of the file its last page is zero. */
+	ret = copy_mapped(buf, map + off, len);
+	snprintf(what, sizeof(what), "e%d by its %s", x, mapping_name[kind]);
+	if (!ret)
+		ret = pc_compare(what, m->data + off, buf, len, off);
+	if (ret || off + len != m->size)
+		return ret;
+	/* Behind the end of the file its last page is zero... */
 	tail = -m->size & (PC_PAGE - 1);
-	if (!ret && tail && off + len == m->size) {
-		memset(buf, 0, tail);
+	end = m->size + tail;
+	if (tail) {
+		ret = copy_mapped(buf, map + m->size, tail);
+		memset(buf + PC_PAGE, 0, tail);
 		snprintf(what, sizeof(what), "e%d behind its end", x);
-		ret = pc_compare(what, buf, map + m->size, tail, m->size);
+		if (!ret)
+			ret = pc_compare(what, buf + PC_PAGE, buf, tail,
+					 m->size);
+	}
+	/* ...and there is no other page, whatever was there once. */
+	if (!ret && end < MAX_SIZE) {
+		size_t page = below((MAX_SIZE - end) / PC_PAGE);
+
+		now.off = end + page * PC_PAGE;
+		now.len = 1;
+		if (!pc_touch_raises_bus(map + now.off)) {
+			pc_log("%s: a page at %zu, size is %zu", what, now.off,
+			       m->size);
+			ret = -EILSEQ;
+		}
 	}
 	return ret;
 }
@@ -404,23 +677,170 @@ static int do_fadvise(int x, int y)
 	return 0;
 }
 
-static int do_madvise(int x, int y)
+/* What of a mapping's pages can be done without a change to what they hold. */
+
+/* len bytes from off on, which must be in the file. */
+static int advise(struct handle *h, size_t off, size_t len, bool may_write)
 {
 	static const int advice[] = {
-		MADV_DONTNEED, 20 /* COLD */, 21 /* PAGEOUT */, MADV_WILLNEED,
-		22 /* POPULATE_READ */
+		MADV_DONTNEED, ADV_COLD, ADV_PAGEOUT, ADV_PAGEOUT, MADV_WILLNEED,
+		ADV_POPULATE_READ, MADV_RANDOM, MADV_NORMAL, ADV_POPULATE_WRITE,
 	};
+	int how = advice[below(ARRAY_SIZE(advice) - !may_write)];
 	unsigned char *map;
+
+	map = get_map(h, how == ADV_POPULATE_WRITE ? WRITABLE : below(MAPPINGS));
+	if (!map)
+		return -ENOMEM;
+	off &= ~(PC_PAGE - 1);
+	madvise(map + off, len, how);
+	return 0;
+}
+
+static int lock_pages(struct handle *h, size_t off, size_t len)
+{
+	unsigned char *map = get_map(h, below(MAPPINGS));
+
+	if (!map)
+		return -ENOMEM;
+	/* All of it unlocked, or in the end everything were locked. */
+	if (below(2))
+		munlock(map, map_len(h));
+	else
+		mlock(map + off, len);
+	return 0;
+}
+
+/* Each page to any of two nodes. */
+static int move_pages(struct handle *h, size_t off, size_t len)
+{
+	int node[IO_MAX / PC_PAGE + 2], status[IO_MAX / PC_PAGE + 2];
+	void *page[IO_MAX / PC_PAGE + 2];
+	unsigned char *map;
+	size_t n = 0;
+
+	map = get_map(h, below(MAPPINGS));
+	if (!map)
+		return -ENOMEM;
+	for (size_t at = off & ~(PC_PAGE - 1); at < off + len; at += PC_PAGE) {
+		/* What is not mapped is not moved. */
+		if (below(4) && pc_touch_raises_bus(map + at))
+			return -EFAULT;
+		page[n] = map + at;
+		node[n] = below(2);
+		status[n++] = -1;
+	}
+	/* On a machine with one node, or busy pages, some or all stay. */
+	syscall(__NR_move_pages, 0, n, page, node, status, MOVE_ALL);
+	for (size_t i = 0; i < n; i++)
+		if (status[i] == node[i])
+			add(&sh->moved);
+	return 0;
+}
+
+/* The page frame of a mapped page, or 0. */
+static unsigned long frame(const void *page)
+{
+	uint64_t entry = 0;
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return 0;
+	if (pread(fd, &entry, sizeof(entry),
+		  (uintptr_t)page / PC_PAGE * sizeof(entry)) != sizeof(entry))
+		entry = 0;
+	close(fd);
+	return entry >> 63 ? entry & ((1ULL << 55) - 1) : 0;
+}
+
+/* A page that is about to go bad: what it holds must come away from it. */
+static int soft_offline(struct handle *h, size_t off)
+{
+	unsigned char *map = get_map(h, below(MAPPINGS));
+	unsigned long pfn;
+	char text[32];
+
+	if (!map)
+		return -ENOMEM;
+	/* Not many: only here are they given back. */
+	if (!own_fs || access(UNPOISON, W_OK) ||
+	    __atomic_load_n(&sh->offlined, __ATOMIC_RELAXED) >= OFFLINES)
+		return NOTHING;
+	off &= ~(PC_PAGE - 1);
+	if (pc_touch_raises_bus(map + off))
+		return -EFAULT;
+	pfn = frame(map + off);
+	if (!pfn || madvise(map + off, PC_PAGE, ADV_SOFT_OFFLINE))
+		return NOTHING;
+	add(&sh->offlined);
+	/* If another was faster, it is another frame that was taken. */
+	snprintf(text, sizeof(text), "%lu", pfn);
+	pc_write_str(UNPOISON, text);
+	return 0;
+}
+
+static int do_madvise(int x, int y)
+{
 	size_t off, len;
 
 	if (!range_before(size_of(x), &off, &len))
 		return NOTHING;
-	map = get_map(&exact[x], MAX_SIZE);
-	if (!map)
-		return -ENOMEM;
-	off &= ~(PC_PAGE - 1);
-	madvise(map + off, len, advice[below(ARRAY_SIZE(advice))]);
-	return 0;
+	/* See exact_step(). */
+	return advise(&exact[x], off, len, !inject);
+}
+
+static int do_mlock(int x, int y)
+{
+	size_t off, len;
+
+	if (!range_before(size_of(x), &off, &len))
+		return NOTHING;
+	return lock_pages(&exact[x], off, len);
+}
+
+static int do_move_pages(int x, int y)
+{
+	size_t off, len;
+
+	if (!range_before(size_of(x), &off, &len))
+		return NOTHING;
+	return move_pages(&exact[x], off, len);
+}
+
+static int do_soft_offline(int x, int y)
+{
+	size_t off, len;
+
+	if (!range_before(size_of(x), &off, &len))
+		return NOTHING;
+	return soft_offline(&exact[x], off);
+}
+
+/* A child with the same mappings: what it reads, 0 or -EILSEQ. */
+static int in_child(int (*fn)(int nr, int none), int nr)
+{
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	if (pid < 0)
+		return pc_err("fork");
+	if (!pid) {
+		int ret;
+
+		/* The switch is the parent's; this one inherited how it was. */
+		make_it_fail = -1;
+		ret = fn(nr, 0);
+		_exit(ret < 0 && !(failing && is_injected(ret)));
+	}
+	if (waitpid(pid, &status, 0) != pid)
+		return pc_err("waitpid");
+	return status ? -EILSEQ : 0;
+}
+
+static int do_fork(int x, int y)
+{
+	return in_child(do_old_mapping, x);
 }
 
 static int do_fsync(int x, int y)
@@ -433,6 +853,8 @@ static int do_fsync(int x, int y)
 /* Closed here, it may be evicted. */
 static int do_close(int x, int y)
 {
+	if (below(2))
+		unmap_all(&exact[x]);
 	pc_shut(file(x));
 	return 0;
 }
@@ -531,12 +953,14 @@ static int do_mmap_write(int x, int y)
 
 	if (!range_before(size_of(x), &off, &len))
 		return NOTHING;
-	map = get_map(&exact[x], MAX_SIZE);
+	map = get_map(&exact[x], WRITABLE);
 	if (!map)
 		return -ENOMEM;
 	remember(&sh->exact[x].hist);
 	pc_fill(map + off, len, now.seq, off);
 	pc_model_write(file(x)->m, off, len, now.seq);
+	/* Written back by this process: a failure would lose the data. */
+	may_fail(false);
 	if (!below(8) && msync(map, MAX_SIZE, MS_SYNC))
 		return pc_err("msync");
 	return 0;
@@ -669,6 +1093,7 @@ static int do_recreate(int x, int y)
 		return pc_err("unlink");
 	e->gen++;
 	pc_model_truncate(file(x)->m, 0);
+	unmap_all(&exact[x]);
 	ret = pc_reopen(file(x), O_RDWR | O_CREAT | O_EXCL);
 	if (ret)
 		return ret;
@@ -687,6 +1112,7 @@ static int do_duplicate(int x, int y)
 	if (x == y || !blocks_inside(y, &off, &len) || off + len > MAX_SIZE)
 		return NOTHING;
 	remember(&sh->exact[x].hist);
+	errno = 0;
 	if (pwrite(file(x)->fd, file(y)->m->data + off, len, off) !=
 	    (ssize_t)len)
 		return pc_err("write");
@@ -742,39 +1168,44 @@ static const struct {
 	enum mode	mode;
 	unsigned int	weight;
 	enum pc_via	via;
+	int		stands;		/* which failures */
 } ops[] = {
-	{ "read", NULL, R, 14, PC_READ },
-	{ "pread", NULL, R, 4, PC_PREAD },
-	{ "readv", NULL, R, 4, PC_READV },
-	{ "splice", NULL, R, 5, PC_SPLICE },
-	{ "sendfile", NULL, R, 3, PC_SENDFILE },
-	{ "mmap read", NULL, R, 4, PC_MMAP },
+	{ "read", NULL, R, 14, PC_READ, NO_MEMORY | NO_IO },
+	{ "pread", NULL, R, 4, PC_PREAD, NO_MEMORY | NO_IO },
+	{ "readv", NULL, R, 4, PC_READV, NO_MEMORY | NO_IO },
+	{ "splice", NULL, R, 5, PC_SPLICE, NO_MEMORY | NO_IO },
+	{ "sendfile", NULL, R, 3, PC_SENDFILE, NO_MEMORY | NO_IO },
+	{ "mmap read", NULL, R, 4, PC_MMAP, NO_MEMORY },
 	{ "direct read", NULL, R, 5, PC_DIRECT },
-	{ "old mapping", do_old_mapping, R, 10 },
-	{ "read all", do_whole, R, 8 },
-	{ "private write", do_private_write, R, 2 },
+	{ "old mapping", do_old_mapping, R, 10, .stands = NO_MEMORY | NO_IO },
+	{ "read all", do_whole, R, 8, .stands = NO_MEMORY | NO_IO },
+	{ "private write", do_private_write, R, 2, .stands = NO_MEMORY },
 	{ "fadvise", do_fadvise, R, 8 },
-	{ "madvise", do_madvise, R, 4 },
+	{ "madvise", do_madvise, R, 6, .stands = NO_MEMORY },
+	{ "mlock", do_mlock, R, 2, .stands = NO_MEMORY },
+	{ "move pages", do_move_pages, R, 3, .stands = NO_MEMORY },
+	{ "soft offline", do_soft_offline, R, 1 },
+	{ "fork", do_fork, R, 1, .stands = NO_MEMORY },
 	{ "fsync", do_fsync, R, 4 },
 	{ "close", do_close, R, 3 },
-	{ "dedupe", do_dedupe, RR, 4 },
-	{ "unshare", do_unshare, R, 2 },
-	{ "write", do_write, W, 6 },
-	{ "write blocks", do_write_blocks, W, 4 },
-	{ "append", do_append, W, 2 },
+	{ "dedupe", do_dedupe, RR, 4, .stands = NO_MEMORY },
+	{ "unshare", do_unshare, R, 2, .stands = NO_MEMORY },
+	{ "write", do_write, W, 6, .stands = NO_MEMORY },
+	{ "write blocks", do_write_blocks, W, 4, .stands = NO_MEMORY },
+	{ "append", do_append, W, 2, .stands = NO_MEMORY },
 	{ "direct write", do_direct_write, W, 5 },
-	{ "mmap write", do_mmap_write, W, 5 },
-	{ "truncate", do_truncate, W, 4 },
-	{ "punch", do_punch, W, 2 },
-	{ "zero range", do_zero, W, 2 },
-	{ "fallocate", do_fallocate, W, 1 },
+	{ "mmap write", do_mmap_write, W, 5, .stands = NO_MEMORY },
+	{ "truncate", do_truncate, W, 4, .stands = NO_MEMORY },
+	{ "punch", do_punch, W, 2, .stands = NO_MEMORY },
+	{ "zero range", do_zero, W, 2, .stands = NO_MEMORY },
+	{ "fallocate", do_fallocate, W, 1, .stands = NO_MEMORY },
 	{ "collapse", do_collapse, W, 2 },
 	{ "insert", do_insert, W, 2 },
-	{ "clone range", do_clone_range, WR, 8 },
-	{ "clone", do_clone, WR, 5 },
+	{ "clone range", do_clone_range, WR, 8, .stands = NO_MEMORY },
+	{ "clone", do_clone, WR, 5, .stands = NO_MEMORY },
 	{ "recreate", do_recreate, WR, 2 },
-	{ "duplicate", do_duplicate, WR, 2 },
-	{ "copy_file_range", do_copy_range, WR, 2 },
+	{ "duplicate", do_duplicate, WR, 2, .stands = NO_MEMORY },
+	{ "copy_file_range", do_copy_range, WR, 2, .stands = NO_MEMORY },
 	{ "exchange range", do_exchange, WW, 3 },
 };
 
@@ -795,6 +1226,89 @@ static void unlock(int i)
 	pthread_rwlock_unlock(&sh->exact[i].lock);
 }
 
+static int run_op(unsigned int op, int x, int y)
+{
+	return ops[op].fn ? ops[op].fn(x, y) : read_by(x, ops[op].via);
+}
+
+/*
+ * After an operation that failed half way: each page of x is what it was or
+ * what it is now.  old and half have the content before, and then.
+ */
+static int check_half(int x, const unsigned char *old,
+		      const unsigned char *half, size_t size)
+{
+	struct pc_model *m = file(x)->m;
+	char what[32];
+
+	for (size_t off = 0; off < size; off += PC_PAGE) {
+		size_t len = size - off < PC_PAGE ? size - off : PC_PAGE;
+
+		if (!memcmp(old + off, half + off, len) ||
+		    !memcmp(m->data + off, half + off, len))
+			continue;
+		snprintf(what, sizeof(what), "e%d half way", x);
+		pc_compare(what, old + off, half + off, len, off);
+		return pc_compare(what, m->data + off, half + off, len, off);
+	}
+	return 0;
+}
+
+/* An operation that may fail; if it did, it is done again and must not. */
+static int failing_op(unsigned int op, int x, int y, bool changes)
+{
+	static unsigned char *old, *half;
+	struct pc_model *m = file(x)->m;
+	uint64_t then = rnd;
+	struct stat st;
+	size_t size;
+	ssize_t n;
+	int ret;
+
+	/* What is written back meanwhile would be lost by a failure. */
+	if ((changes || ops[op].mode == RR) &&
+	    (fsync(file(x)->fd) || fsync(file(y)->fd)))
+		return pc_err("fsync");
+	may_fail(true);
+	ret = run_op(op, x, y);
+	may_fail(false);
+	if (ret >= 0 || !is_injected(ret))
+		return ret;
+	add(&sh->injected);
+	if (!changes)
+		return NOTHING;
+
+	if (!old)
+		old = malloc(MAX_SIZE);
+	if (!half)
+		half = malloc(MAX_SIZE);
+	if (!old || !half)
+		return -ENOMEM;
+	memcpy(old, m->data, MAX_SIZE);
+	size = m->size;
+	if (fstat(file(x)->fd, &st))
+		return pc_err("stat");
+	if (st.st_size > MAX_SIZE)
+		return -EFBIG;
+	n = pc_read_via(file(x)->fd, file(x)->path, PC_READ, half, 0,
+			st.st_size);
+	if (n != st.st_size)
+		return n < 0 ? n : -EILSEQ;
+	/* What it appended is in the way of another append. */
+	if (st.st_size != m->size && ftruncate(file(x)->fd, m->size))
+		return pc_err("truncate");
+	/* With the same numbers the same is done. */
+	rnd = then;
+	ret = run_op(op, x, y);
+	if (ret)
+		return ret < 0 ? ret : -EINVAL;
+	if (st.st_size > m->size && st.st_size > size) {
+		pc_log("e%d half way: size is %zu", x, (size_t)st.st_size);
+		return -EILSEQ;
+	}
+	return check_half(x, old, half, st.st_size);
+}
+
 static int exact_step(unsigned int op)
 {
 	int x = below(EXACT), y = below(EXACT);
@@ -803,6 +1317,16 @@ static int exact_step(unsigned int op)
 	bool two = mode == RR || mode == WR || mode == WW;
 	int ret;
 
+	/*
+	 * What it makes dirty while others may fail is written back by those;
+	 * and x and y of one that may are to stay clean for the moment.
+	 */
+	if (inject && (ops[op].fn == do_unshare || ops[op].fn == do_dedupe)) {
+		xw = true;
+		yw = two;
+	} else if (inject && mode == WR) {
+		yw = true;
+	}
 	now.file = x;
 	now.other = two ? y : -1;
 	/* In the order of their numbers. */
@@ -815,8 +1339,10 @@ static int exact_step(unsigned int op)
 	ret = get(&exact[x], sh->exact[x].gen);
 	if (!ret && two)
 		ret = get(&exact[y], sh->exact[y].gen);
-	if (!ret)
-		ret = ops[op].fn ? ops[op].fn(x, y) : read_by(x, ops[op].via);
+	if (!ret && (ops[op].stands & inject))
+		ret = failing_op(op, x, two ? y : x, xw);
+	else if (!ret)
+		ret = run_op(op, x, y);
 	if (ret < 0)
 		fail("e", x, ret);
 
@@ -828,52 +1354,117 @@ static int exact_step(unsigned int op)
 
 /* Racing files */
 
-static int race_read(int r)
+/* n pages that were read into buf, entered with those numbers. */
+static int race_judge(int r, const char *how, size_t page, size_t n,
+		      const uint32_t *entered, bool tear)
 {
-	static const enum pc_via via[] = {
-		PC_READ, PC_READ, PC_READ, PC_SPLICE, PC_MMAP, PC_DIRECT
-	};
-	enum pc_via how = via[below(ARRAY_SIZE(via))];
-	size_t n = 1 + below(4), page = below(CELLS - n + 1), i;
 	struct racing *race = &sh->racing[r];
-	struct pc_file *f = racing[r].f;
-	uint32_t entered[4];
-	unsigned char *map;
-	char what[32];
-	ssize_t got;
-	int ret;
+	char what[48];
 
-	now.off = page * PC_PAGE;
-	now.len = n * PC_PAGE;
-	map = get_map(&racing[r], CELLS * PC_PAGE);
-	if (!map)
-		return -ENOMEM;
-	for (i = 0; i < n; i++)
-		entered[i] = pc_cell_enter(&race->cell[page + i]);
-	if (how == PC_READ) {
-		/* One call: what writers under a lock write is seen whole. */
-		got = pread(f->fd, buf, now.len, now.off);
-		if (got < 0)
-			got = -errno;
-	} else if (how == PC_MMAP) {
-		memcpy(buf, map + now.off, now.len);
-		got = now.len;
-	} else {
-		got = read_via(f, how, now.off, now.len);
-	}
-	if (got != (ssize_t)now.len)
-		return got < 0 ? got : -EILSEQ;
-	snprintf(what, sizeof(what), "r%d by %s", r, pc_via_name(how));
-	for (i = 0; i < n; i++) {
-		ret = pc_cell_check(what, &race->cell[page + i], entered[i],
-				    buf + i * PC_PAGE, page + i,
-				    how != PC_READ);
+	snprintf(what, sizeof(what), "r%d by %s", r, how);
+	for (size_t i = 0; i < n; i++) {
+		int ret = pc_cell_check(what, &race->cell[page + i],
+					entered[i], buf + i * PC_PAGE,
+					page + i, tear);
+
 		if (ret < 0)
 			return ret;
 		if (ret)
 			add(&sh->unchecked);
 	}
 	return 0;
+}
+
+static void race_enter(int r, size_t page, size_t n, uint32_t *entered)
+{
+	for (size_t i = 0; i < n; i++)
+		entered[i] = pc_cell_enter(&sh->racing[r].cell[page + i]);
+}
+
+static int race_read(int r)
+{
+	static const enum pc_via via[] = {
+		PC_READ, PC_READ, PC_READ, PC_SPLICE, PC_DIRECT
+	};
+	/* Direct reads write back what is dirty: they are not to fail. */
+	enum pc_via how = via[below(ARRAY_SIZE(via) - failing)];
+	size_t n = 1 + below(4), page = below(CELLS - n + 1);
+	struct pc_file *f = racing[r].f;
+	uint32_t entered[4];
+	ssize_t got;
+
+	now.off = page * PC_PAGE;
+	now.len = n * PC_PAGE;
+	race_enter(r, page, n, entered);
+	if (how == PC_READ) {
+		/* One call: what writers under a lock write is seen whole. */
+		got = pread(f->fd, buf, now.len, now.off);
+		if (got < 0)
+			got = -errno;
+	} else {
+		got = read_via(f, how, now.off, now.len);
+	}
+	/* The first pages, if then one failed. */
+	if (failing && got >= 0 && got < (ssize_t)now.len)
+		return -EIO;
+	if (got != (ssize_t)now.len)
+		return got < 0 ? got : -EILSEQ;
+	return race_judge(r, pc_via_name(how), page, n, entered,
+			  how != PC_READ);
+}
+
+/* Pages by a mapping. */
+static int race_look(int r, enum mapping kind, size_t page, size_t n)
+{
+	unsigned char *map = get_map(&racing[r], kind);
+	uint32_t entered[CELLS];
+	int ret;
+
+	if (!map)
+		return -ENOMEM;
+	race_enter(r, page, n, entered);
+	ret = copy_mapped(buf, map + page * PC_PAGE, n * PC_PAGE);
+	return ret ?: race_judge(r, mapping_name[kind], page, n, entered, true);
+}
+
+/* The same few pages again and again, to be there when they are taken away. */
+static int race_watch(int r, int none)
+{
+	size_t n = 1 + below(3), page = below(CELLS - n + 1);
+	enum mapping kind = below(MAPPINGS);
+	int times = 1 + below(16), ret = 0;
+
+	now.off = page * PC_PAGE;
+	now.len = n * PC_PAGE;
+	while (!ret && times--)
+		ret = race_look(r, kind, page, n);
+	return ret;
+}
+
+/* Pages are taken away, moved, locked, while others read and write them. */
+static int race_treat(int r)
+{
+	size_t n = 1 + below(6), page = below(CELLS - n + 1);
+	struct handle *h = &racing[r];
+
+	now.off = page * PC_PAGE;
+	now.len = n * PC_PAGE;
+	switch (below(16)) {
+	case 0:
+		return in_child(race_watch, r);
+	case 1:
+		return soft_offline(h, now.off);
+	case 2 ... 4:
+		return lock_pages(h, now.off, now.len);
+	case 5 ... 10:
+		return move_pages(h, now.off, now.len);
+	default:
+		/*
+		 * A page that is made dirty by the way, without the writers'
+		 * lock, would be written over what a direct write wrote.
+		 */
+		return advise(h, now.off, now.len, false);
+	}
 }
 
 static void begin(struct racing *r, size_t page, size_t n, uint64_t value,
@@ -889,51 +1480,63 @@ static void end(struct racing *r, size_t page, size_t n)
 		pc_cell_end(&r->cell[page + i]);
 }
 
+static int race_change(int r, int how, size_t off, size_t len, uint64_t value)
+{
+	unsigned char *map = racing[r].map[WRITABLE];
+	struct pc_file *f = racing[r].f;
+
+	switch (how) {
+	case 0:
+		return pc_fallocate(f, FALLOC_FL_PUNCH_HOLE |
+				    FALLOC_FL_KEEP_SIZE, off, len);
+	case 1 ... 3:
+		/* It writes back what is dirty: that must not be lost. */
+		may_fail(false);
+		return write_direct(f, off, len, value);
+	case 4:
+		pc_model_write(f->m, off, len, value);
+		memcpy(map + off, f->m->data + off, len);
+		return 0;
+	case 5:
+		return pc_fallocate(f, FALLOC_FL_ZERO_RANGE, off, len);
+	default:
+		return pc_write(f, off, len, value);
+	}
+}
+
 static int race_write(int r)
 {
 	size_t n = 1 + below(3), page = below(CELLS - n + 1);
 	size_t off = page * PC_PAGE, len = n * PC_PAGE;
 	struct racing *race = &sh->racing[r];
-	struct pc_file *f = racing[r].f;
 	unsigned char *map;
 	uint64_t value;
-	int ret = 0;
+	int how, ret;
 
 	now.off = off;
 	now.len = len;
-	map = get_map(&racing[r], CELLS * PC_PAGE);
+	map = get_map(&racing[r], WRITABLE);
 	if (!map)
 		return -ENOMEM;
+	if (!below(8))
+		madvise(map + off, len, ADV_POPULATE_WRITE);
 	value = __atomic_add_fetch(&sh->value, 1, __ATOMIC_RELAXED);
 	remember(&race->hist);
-	switch (below(6)) {
-	case 0:
-		begin(race, page, n, 0, true);
-		ret = pc_fallocate(f,
-				   FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-				   off, len);
-		break;
-	case 1:
-		begin(race, page, n, value, false);
-		ret = write_direct(f, off, len, value);
-		break;
-	case 2:
-		begin(race, page, n, value, false);
-		pc_model_write(f->m, off, len, value);
-		memcpy(map + off, f->m->data + off, len);
-		break;
-	case 3:
-		begin(race, page, n, 0, true);
-		ret = pc_fallocate(f, FALLOC_FL_ZERO_RANGE, off, len);
-		break;
-	default:
-		begin(race, page, n, value, true);
-		ret = pc_write(f, off, len, value);
-		break;
+	how = below(8);
+	begin(race, page, n, how == 0 || how == 5 ? 0 : value,
+	      how == 0 || how >= 5);
+	ret = race_change(r, how, off, len, value);
+	/* Begun is begun: readers may have seen some of it. */
+	if (ret < 0 && failing && is_injected(ret)) {
+		may_fail(false);
+		add(&sh->injected);
+		ret = race_change(r, how, off, len, value);
 	}
-	if (!ret)
-		end(race, page, n);
-	return ret;
+	if (ret)
+		return ret;
+	end(race, page, n);
+	/* Nobody else writes: no mapping may show anything else any more. */
+	return below(2) ? race_look(r, below(MAPPINGS), page, n) : 0;
 }
 
 /* Pages of s at the same place of r, while both are read. */
@@ -956,6 +1559,12 @@ static int race_clone(int r, int s)
 			      true);
 	ret = pc_clone_range(racing[r].f, now.off, racing[s].f, now.off,
 			     now.len);
+	if (ret < 0 && failing && is_injected(ret)) {
+		may_fail(false);
+		add(&sh->injected);
+		ret = pc_clone_range(racing[r].f, now.off, racing[s].f,
+				     now.off, now.len);
+	}
 	if (!ret)
 		end(to, page, n);
 	return ret;
@@ -967,20 +1576,24 @@ enum trouble {
 	DROP_ALL,
 	RECLAIM,
 	COMPACT,
+	MIGRATE,
+	UNPLUG,
 	SYNC,
 	FLIP,
 	TROUBLES
 };
 
 static const char * const trouble_name[TROUBLES] = {
-	"drop pages", "drop inodes", "drop all", "reclaim", "compact", "sync",
-	"remount",
+	"drop pages", "drop inodes", "drop all", "reclaim", "compact",
+	"migrate", "unplug memory", "sync", "remount",
 };
 
 #define RACE_READ	ARRAY_SIZE(ops)
 #define RACE_WRITE	(RACE_READ + 1)
 #define RACE_CLONE	(RACE_READ + 2)
-#define OPS		(RACE_READ + 3)
+#define RACE_WATCH	(RACE_READ + 3)
+#define RACE_TREAT	(RACE_READ + 4)
+#define OPS		(RACE_READ + 5)
 
 static_assert(OPS + TROUBLES <= MAX_OPS, "sh->count is too short");
 
@@ -993,6 +1606,10 @@ static const char *op_name(unsigned int op)
 		return "racing write";
 	case RACE_CLONE:
 		return "racing clone";
+	case RACE_WATCH:
+		return "racing mapping";
+	case RACE_TREAT:
+		return "racing advice";
 	default:
 		return ops[op].name;
 	}
@@ -1001,6 +1618,7 @@ static const char *op_name(unsigned int op)
 static int race_step(unsigned int op)
 {
 	int r = below(RACING), s = below(RACING), ret;
+	bool injected = false;
 
 	now.file = r;
 	now.other = -1;
@@ -1015,25 +1633,49 @@ static int race_step(unsigned int op)
 	}
 	switch (op) {
 	case RACE_READ:
-		if (!below(40))
+		if (!below(40)) {
+			if (below(2))
+				unmap_all(&racing[r]);
 			pc_shut(racing[r].f);
-		ret = get(&racing[r], 0) ?: race_read(r);
+		}
+		ret = get(&racing[r], 0);
+		may_fail(inject);
+		ret = ret ?: race_read(r);
+		injected = failing && is_injected(ret);
+		/* This starts to write back. */
+		may_fail(false);
 		if (!below(16))
 			posix_fadvise(racing[r].f->fd, 0, 0,
 				      POSIX_FADV_DONTNEED);
 		break;
+	case RACE_WATCH:
+		may_fail(inject);
+		ret = race_watch(r, 0);
+		break;
+	case RACE_TREAT:
+		may_fail(inject == NO_MEMORY);
+		ret = race_treat(r);
+		break;
 	case RACE_WRITE:
 		pthread_mutex_lock(&sh->racing[r].lock);
+		may_fail(inject == NO_MEMORY);
 		ret = race_write(r);
 		pthread_mutex_unlock(&sh->racing[r].lock);
 		break;
 	default:
 		pthread_mutex_lock(&sh->racing[r < s ? r : s].lock);
 		pthread_mutex_lock(&sh->racing[r < s ? s : r].lock);
+		may_fail(inject == NO_MEMORY);
 		ret = race_clone(r, s);
 		pthread_mutex_unlock(&sh->racing[r < s ? r : s].lock);
 		pthread_mutex_unlock(&sh->racing[r < s ? s : r].lock);
 		break;
+	}
+	injected |= failing && is_injected(ret);
+	may_fail(false);
+	if (injected) {
+		add(&sh->injected);
+		return NOTHING;
 	}
 	if (ret < 0)
 		fail("r", r, ret);
@@ -1044,6 +1686,12 @@ static int race_step(unsigned int op)
 
 static unsigned int choose(void)
 {
+	static const unsigned int race[] = {
+		RACE_READ, RACE_READ, RACE_READ, RACE_READ, RACE_READ,
+		RACE_READ, RACE_READ, RACE_WATCH, RACE_WATCH, RACE_WATCH,
+		RACE_WATCH, RACE_WRITE, RACE_WRITE, RACE_WRITE, RACE_WRITE,
+		RACE_CLONE, RACE_CLONE, RACE_TREAT, RACE_TREAT,
+	};
 	static unsigned int total;
 	unsigned int n;
 
@@ -1051,10 +1699,8 @@ static unsigned int choose(void)
 		for (size_t i = 0; i < ARRAY_SIZE(ops); i++)
 			total += ops[i].weight;
 	/* A third of everything races. */
-	if (!below(3)) {
-		n = below(16);
-		return n < 11 ? RACE_READ : n < 14 ? RACE_WRITE : RACE_CLONE;
-	}
+	if (!below(3))
+		return race[below(ARRAY_SIZE(race))];
 	n = below(total);
 	for (size_t i = 0; i < ARRAY_SIZE(ops); i++) {
 		if (n < ops[i].weight)
@@ -1072,6 +1718,14 @@ static int work(void)
 	signal(SIGSEGV, on_signal);
 	if (posix_memalign((void **)&buf, PC_PAGE, MAX_SIZE))
 		return 1;
+	if (inject) {
+		make_it_fail = open("/proc/self/make-it-fail",
+				    O_RDWR | O_CLOEXEC);
+		if (make_it_fail < 0) {
+			pc_err("make-it-fail");
+			return 1;
+		}
+	}
 	while (!stopped()) {
 		unsigned int op = choose();
 
@@ -1091,8 +1745,79 @@ static int work(void)
 	return 0;
 }
 
+static void on_alarm(int sig)
+{
+}
+
+/* Gives a block of memory back, whatever it was before. */
+static void plug(const char *path)
+{
+	for (int tries = 0; tries < 50; tries++) {
+		if (!pc_write_str(path, "online"))
+			return;
+		usleep(100000);
+	}
+	pc_log("%s does not come back", path);
+}
+
+/* Takes a block of memory away: what is in it has to move. */
+static int unplug(void)
+{
+	static const struct itimerval limit = { .it_value.tv_sec = 5 };
+	static const struct itimerval none;
+	struct sigaction sa = { .sa_handler = on_alarm };
+	char path[300], state[16], chosen[300] = "";
+	struct dirent *d;
+	int seen = 0, ret;
+	DIR *dir;
+
+	dir = opendir(MEMORY);
+	if (!dir)
+		return NOTHING;
+	while ((d = readdir(dir))) {
+		if (strncmp(d->d_name, "memory", 6))
+			continue;
+		snprintf(path, sizeof(path), MEMORY "/%.32s/removable",
+			 d->d_name);
+		if (pc_read_str(path, state, sizeof(state)) <= 0 ||
+		    *state != '1')
+			continue;
+		snprintf(path, sizeof(path), MEMORY "/%.32s/state", d->d_name);
+		if (pc_read_str(path, state, sizeof(state)) <= 0 ||
+		    strncmp(state, "online", 6))
+			continue;
+		if (!below(++seen))
+			snprintf(chosen, sizeof(chosen), "%s", path);
+	}
+	closedir(dir);
+	if (!seen)
+		return NOTHING;
+	/* It would wait for a page in use for ever: a signal ends that. */
+	sigaction(SIGALRM, &sa, NULL);
+	setitimer(ITIMER_REAL, &limit, NULL);
+	ret = pc_write_str(chosen, "offline");
+	setitimer(ITIMER_REAL, &none, NULL);
+	/* Kernel memory is in most blocks, which stay then. */
+	if (ret)
+		return NOTHING;
+	usleep(1000 * below(200));
+	plug(chosen);
+	return 0;
+}
+
+/* What a worker has mapped goes from one node to the other. */
+static int migrate(int procs)
+{
+	unsigned long from = 1 + below(2), to = 3 - from;
+
+	if (syscall(__NR_migrate_pages, sh->pid[1 + below(procs)],
+		    8 * sizeof(from), &from, &to) < 0)
+		return NOTHING;
+	return 0;
+}
+
 /* Background: takes pages away from under the others. */
-static int trouble(bool flips)
+static int trouble(bool flips, int procs)
 {
 	bool on = true;
 	char path[300];
@@ -1111,6 +1836,9 @@ static int trouble(bool flips)
 		/* Mostly sharing, or there is little to be tested. */
 		if (what == FLIP && (!flips || (on && below(3))))
 			what = RECLAIM;
+		/* It takes long, and not everybody's memory is ours to take. */
+		if (what == UNPLUG && (!own_fs || below(4)))
+			what = MIGRATE;
 		if (what == RECLAIM && !cgroup[0])
 			what = DROP_PAGES;
 		switch (what) {
@@ -1131,6 +1859,12 @@ static int trouble(bool flips)
 			/* Page migration. */
 			pc_write_str("/proc/sys/vm/compact_memory", "1");
 			break;
+		case MIGRATE:
+			ret = migrate(procs);
+			break;
+		case UNPLUG:
+			ret = unplug();
+			break;
 		case SYNC:
 			if (syncfs(fd))
 				ret = -errno;
@@ -1141,21 +1875,22 @@ static int trouble(bool flips)
 						      "noshare_cache");
 			break;
 		}
-		if (ret) {
+		if (ret < 0) {
 			errno = -ret;
 			pc_err("%s", trouble_name[what]);
 			__atomic_store_n(&sh->failed, 1, __ATOMIC_SEQ_CST);
 			__atomic_store_n(&sh->stop, 1, __ATOMIC_SEQ_CST);
 			return 1;
 		}
-		add(&sh->count[OPS + what]);
+		if (!ret)
+			add(&sh->count[OPS + what]);
 		usleep(1000 * (5 + below(60)));
 	}
 	close(fd);
 	return 0;
 }
 
-static pid_t start(int nr, bool flips)
+static pid_t start(int nr, bool flips, int procs)
 {
 	pid_t pid;
 
@@ -1167,7 +1902,8 @@ static pid_t start(int nr, bool flips)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	me = nr;
 	rnd = seed * 1000003 + nr * 7919;
-	_exit(nr ? work() : trouble(flips));
+	sh->pid[nr] = getpid();
+	_exit(nr ? work() : trouble(flips, procs));
 }
 
 static double seconds_since(const struct timespec *t)
@@ -1351,8 +2087,12 @@ static void tell_counts(void)
 		at += snprintf(line + at, sizeof(line) - at, " %zu",
 			       size_of(i));
 	pc_log("sizes at the end:%s", line);
+	if (inject)
+		pc_log("%llu operations were made to fail", sh->injected);
 	pc_log("%llu times direct I/O was refused",
 	       sh->refused);
+	pc_log("%llu pages were on the node where they were to go, %llu taken out of use",
+	       sh->moved, sh->offlined);
 	pc_log("%llu racing reads could not be judged (too many writes)",
 	       sh->unchecked);
 }
@@ -1365,6 +2105,7 @@ int main(int argc, char **argv)
 		{ "procs", required_argument, NULL, 'p' },
 		{ "bsize", required_argument, NULL, 'b' },
 		{ "dir", required_argument, NULL, 'd' },
+		{ "inject", required_argument, NULL, 'i' },
 		{ "help", no_argument, NULL, 'h' },
 		{}
 	};
@@ -1395,9 +2136,20 @@ int main(int argc, char **argv)
 			own_fs = false;
 			snprintf(fs.mnt, sizeof(fs.mnt), "%s", optarg);
 			break;
+		case 'i':
+			if (!strcmp(optarg, "memory")) {
+				inject = NO_MEMORY;
+				break;
+			}
+			if (!strcmp(optarg, "io")) {
+				inject = NO_IO;
+				break;
+			}
+			c = '?';
+			/* fall through */
 		default:
 			fprintf(c == 'h' ? stdout : stderr,
-				"usage: torture [--seconds N] [--seed N] [--procs N] [--bsize N] [--dir D]\n");
+				"usage: torture [--seconds N] [--seed N] [--procs N] [--bsize N] [--dir D] [--inject memory|io]\n");
 			return c == 'h' ? 0 : 2;
 		}
 	}
@@ -1427,6 +2179,16 @@ int main(int argc, char **argv)
 	}
 	if (!ret)
 		ret = make_files();
+	if (!ret && inject) {
+		ret = inject_on();
+		if (ret)
+			inject_off();
+		if (ret > 0) {
+			pc_fs_teardown(&fs);
+			ksft_test_result_skip("torture: %s\n", fs.why);
+			ksft_finished();
+		}
+	}
 	if (ret) {
 		pc_fs_teardown(&fs);
 		ksft_test_result_fail("torture: set-up failed\n");
@@ -1442,8 +2204,9 @@ int main(int argc, char **argv)
 	sync();
 	pc_stat(&before);
 	for (int i = 0; i <= procs; i++)
-		pid[i] = start(i, flips);
+		pid[i] = start(i, flips, procs);
 	ret = watch(pid, procs + 1, seconds);
+	inject_off();
 	d = pc_since(&before);
 	tell_counts();
 	if (sharing)
@@ -1460,6 +2223,10 @@ int main(int argc, char **argv)
 		pc_log("nothing was attached or broken: this run tested nothing");
 		ret = -ENODATA;
 	}
+	if (!ret && inject && !sh->injected) {
+		pc_log("nothing failed: this run tested nothing");
+		ret = -ENODATA;
+	}
 	if (cgroup[0])
 		pc_memcg_remove("torture", getpid());
 	pc_fs_teardown(&fs);
@@ -1473,8 +2240,10 @@ int main(int argc, char **argv)
 		}
 	}
 	if (ret)
-		pc_log("again: torture --seed %llu --procs %d --seconds %.0f --bsize %zu",
-		       seed, procs, seconds, bsize);
+		pc_log("again: torture --seed %llu --procs %d --seconds %.0f --bsize %zu%s",
+		       seed, procs, seconds, bsize,
+		       inject == NO_MEMORY ? " --inject memory" :
+		       inject == NO_IO ? " --inject io" : "");
 	ksft_test_result(!ret, "torture seed %llu\n", seed);
 	ksft_finished();
 }
