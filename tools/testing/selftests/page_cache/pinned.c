@@ -116,6 +116,7 @@ TEST_F(pinned, process_vm)
 	expect_broken(_metadata, self, 0);
 	pc_fill(buf, 1000, 2, off);
 	there.iov_base = self->a->map + off;
+	there.iov_len = 1000;
 	ASSERT_EQ(1000, process_vm_writev(peer.pid, &here, 1, &there, 1, 0));
 	pc_model_write(self->a->m, off, 1000, 2);
 	expect_broken(_metadata, self, 1);
