@@ -371,7 +371,6 @@ static unsigned char *map_with_room(struct pc_file *f)
  */
 static int race_resizer(struct pc_race *r, struct pc_file *f)
 {
-	static unsigned char buf[PC_PAGE];
 	unsigned char *map;
 	uint64_t rnd = 7;
 
@@ -381,23 +380,13 @@ static int race_resizer(struct pc_race *r, struct pc_file *f)
 	if (map == MAP_FAILED)
 		return 1;
 	while (!pc_race_stopped(r)) {
-		size_t page = pc_rand(&rnd) % PAGES;
-		uint32_t entered;
-		int ret;
-
 		if (mremap(map, SIZE, 2 * SIZE, 0) != map ||
 		    mremap(map, 2 * SIZE, SIZE, 0) != map) {
 			pc_log("mremap: %s", strerror(errno));
 			return 1;
 		}
-		entered = pc_cell_enter(&r->cell[page]);
-		memcpy(buf, map + page * PC_PAGE, PC_PAGE);
-		ret = pc_cell_check("mapping", &r->cell[page], entered, buf,
-				    page, true);
-		if (ret < 0)
+		if (pc_race_look(r, map, pc_rand(&rnd) % PAGES))
 			return 1;
-		if (!ret)
-			pc_race_read(r);
 		/* What a buffered write left is shared again when it is read. */
 		if (pc_rand(&rnd) % 16 == 0) {
 			madvise(map, SIZE, MADV_DONTNEED);

@@ -397,20 +397,9 @@ TEST_F(map, exec_of_clone)
 
 static int race_reader(struct pc_race *r, unsigned char *map, uint64_t rnd)
 {
-	unsigned char buf[PC_PAGE];
-
 	while (!pc_race_stopped(r)) {
-		size_t page = pc_rand(&rnd) % PAGES;
-		uint32_t entered = pc_cell_enter(&r->cell[page]);
-		int ret;
-
-		memcpy(buf, map + page * PC_PAGE, PC_PAGE);
-		ret = pc_cell_check("mapping", &r->cell[page], entered, buf,
-				    page, true);
-		if (ret < 0)
+		if (pc_race_look(r, map, pc_rand(&rnd) % PAGES))
 			return 1;
-		if (!ret)
-			pc_race_read(r);
 		if (pc_rand(&rnd) % 32 == 0 &&
 		    madvise(map, SIZE, MADV_DONTNEED))
 			return 1;

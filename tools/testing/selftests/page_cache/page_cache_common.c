@@ -1763,6 +1763,20 @@ void pc_race_read(struct pc_race *r)
 	__atomic_add_fetch(&r->reads, 1, __ATOMIC_RELAXED);
 }
 
+int pc_race_look(struct pc_race *r, const unsigned char *map, size_t page)
+{
+	uint32_t entered = pc_cell_enter(&r->cell[page]);
+	unsigned char buf[PC_PAGE];
+	int ret;
+
+	memcpy(buf, map + page * PC_PAGE, PC_PAGE);
+	ret = pc_cell_check("mapping", &r->cell[page], entered, buf, page,
+			    true);
+	if (!ret)
+		pc_race_read(r);
+	return ret < 0 ? ret : 0;
+}
+
 /* Memory cgroups */
 
 #define CGROUP_ROOT	"/sys/fs/cgroup"

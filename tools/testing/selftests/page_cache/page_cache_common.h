@@ -342,6 +342,8 @@ bool pc_race_writes(const struct pc_race *r, int i, int writes);
 void pc_race_stop(struct pc_race *r);
 bool pc_race_stopped(const struct pc_race *r);
 void pc_race_read(struct pc_race *r);
+/* Looks at a page of a mapping that a writer may be at; 0 or -EILSEQ. */
+int pc_race_look(struct pc_race *r, const unsigned char *map, size_t page);
 
 /*
  * The caller goes into a memory cgroup of its own, limited to max bytes unless
