@@ -288,13 +288,10 @@ static void unmap_alias(struct address_space *mapping, pgoff_t index)
  *
  * For those who go through the slots that may.  None can be stored meanwhile:
  * they have the fragments mutex, under which that happens.
- *
- * Context: May sleep, as there may be very many.
  */
 bool page_cache_slot_has_alias(struct address_space *mapping, pgoff_t index,
 			       const void *alias)
 {
-	cond_resched();
 	return xa_load(&mapping->i_pages, index) == alias;
 }
 
@@ -340,9 +337,9 @@ bool page_cache_slot_clear_alias(struct address_space *mapping, pgoff_t index,
  * @mapping: The file's mapping.
  * @index: The slot.
  * @from: What must be in it.
- * @to: What it names then: a folio with the same data.
+ * @to: What it names then.
  *
- * Context: Both folios are locked, and the fragments are.
+ * Context: Between page_cache_home_begin_move() and _end_move() of the folios.
  */
 void page_cache_slot_move_alias(struct address_space *mapping, pgoff_t index,
 				void *from, void *to)
@@ -354,6 +351,80 @@ void page_cache_slot_move_alias(struct address_space *mapping, pgoff_t index,
 	if (!WARN_ON_ONCE(xas_load(&xas) != from))
 		xas_store(&xas, to);
 	xas_unlock_irq(&xas);
+}
+
+/**
+ * page_cache_home_begin_move - Begin to put a folio in the place of another.
+ * @home: The home's mapping.
+ * @from: A folio of the home.
+ * @to: A folio with the same data that nobody knows of.
+ *
+ * Until page_cache_home_end_move() nobody gets a reference to @from: who finds
+ * it in the home or by an alias looks again and again.  Else a reader could
+ * still come to it when the memory cgroup, for one, takes it to be unused.  So
+ * what is done meanwhile must be short; it is not preempted, unless that is
+ * what locks are for.
+ *
+ * Context: Both folios are locked, and the fragments are.
+ * Return: %false if somebody has a reference to @from, besides the home and the
+ * caller, who has taken it from the LRU.
+ */
+bool page_cache_home_begin_move(struct address_space *home,
+				struct folio *from, struct folio *to)
+{
+	if (!IS_ENABLED(CONFIG_PREEMPT_RT))
+		preempt_disable();
+	if (!folio_ref_freeze(from, 2)) {
+		if (!IS_ENABLED(CONFIG_PREEMPT_RT))
+			preempt_enable();
+		return false;
+	}
+
+	/*
+	 * It is found as soon as the first alias names it.  Who does so waits
+	 * for its lock, as it is not yet up to date.
+	 */
+	to->index = from->index;
+	to->mapping = home;
+	folio_ref_inc(to);	/* the home's */
+	return true;
+}
+
+/**
+ * page_cache_home_end_move - Replace a folio in the tree of its home.
+ * @home: The home's mapping.
+ * @from: The folio.
+ * @to: What replaces it.
+ *
+ * The caller then moves what else there is, with folio_migrate_flags().
+ *
+ * Context: page_cache_home_begin_move() has succeeded, and no alias names @from
+ * any more.
+ */
+void page_cache_home_end_move(struct address_space *home, struct folio *from,
+			      struct folio *to)
+{
+	XA_STATE(xas, &home->i_pages, from->index);
+	struct lruvec *from_lruvec, *to_lruvec;
+	struct mem_cgroup *memcg;
+
+	xas_lock_irq(&xas);
+	xas_store(&xas, to);
+	/* All that is left is the reference of the caller. */
+	folio_ref_unfreeze(from, 1);
+	xas_unlock_irq(&xas);
+	if (!IS_ENABLED(CONFIG_PREEMPT_RT))
+		preempt_enable();
+
+	if (folio_zone(from) == folio_zone(to))
+		return;
+	rcu_read_lock();
+	memcg = folio_memcg(from);
+	from_lruvec = mem_cgroup_lruvec(memcg, folio_pgdat(from));
+	to_lruvec = mem_cgroup_lruvec(memcg, folio_pgdat(to));
+	mod_lruvec_state(from_lruvec, NR_FILE_PAGES, -1);
+	mod_lruvec_state(to_lruvec, NR_FILE_PAGES, 1);
+	rcu_read_unlock();
 }
 
 /**

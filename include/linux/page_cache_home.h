@@ -223,6 +223,10 @@ bool page_cache_slot_clear_alias(struct address_space *mapping, pgoff_t index,
 				 void (*gone)(void *data), void *data);
 void page_cache_slot_move_alias(struct address_space *mapping, pgoff_t index,
 				void *from, void *to);
+bool page_cache_home_begin_move(struct address_space *home,
+				struct folio *from, struct folio *to);
+void page_cache_home_end_move(struct address_space *home, struct folio *from,
+			      struct folio *to);
 bool page_cache_slot_to_folio(struct address_space *mapping, pgoff_t index,
 			      void *alias, struct folio *folio,
 			      void (*gone)(void *data), void *data);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 #include <linux/page_cache_home.h>
+#include <linux/sched.h>
 #include <linux/vmstat.h>
 
 #ifdef CONFIG_PAGE_CACHE_SHARE
@@ -13,6 +14,11 @@ __rust_helper bool rust_helper_folio_test_dropbehind(const struct folio *folio)
 __rust_helper bool rust_helper_folio_mapped(const struct folio *folio)
 {
 	return folio_mapped(folio);
+}
+
+__rust_helper void rust_helper_cond_resched(void)
+{
+	cond_resched();
 }
 
 __rust_helper void rust_helper_count_vm_event(enum vm_event_item item)

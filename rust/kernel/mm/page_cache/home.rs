@@ -446,6 +446,10 @@ impl Home {
     /// How many fragments go while others wait for the lock.
     const FORGET_AT_ONCE: usize = 256;
 
+    /// How many slots are looked at while readers of a folio that moves wait for that, without
+    /// sleeping. Some hundred nanoseconds each.
+    const MOVE_AT_ONCE: usize = 512;
+
     fn new(bdev: *const bindings::block_device) -> Result<Pin<KBox<Self>>> {
         // SAFETY: May be called from a context that may sleep, which the mount of a file system is.
         let inode = NonNull::new(unsafe { bindings::page_cache_home_inode() }).ok_or(ENOMEM)?;
@@ -649,7 +653,8 @@ impl Home {
         }
     }
 
-    /// Calls `visit` with every slot that holds `alias`, until it says `false`.
+    /// Calls `visit` with every slot that holds `alias`, until it says `false`, and `look` before
+    /// it looks at one.
     ///
     /// # Safety
     ///
@@ -660,6 +665,7 @@ impl Home {
         home_index: usize,
         alias: *mut c_void,
         count: usize,
+        mut look: impl FnMut(),
         mut visit: impl FnMut(*mut bindings::address_space, usize) -> bool,
     ) {
         let mut left = count;
@@ -668,6 +674,7 @@ impl Home {
         }
         fragments.for_each(home_index, |file, index| {
             let mapping = file as *mut bindings::address_space;
+            look();
             // SAFETY: By the type invariants of the home the mapping exists: it is removed from
             // the fragments before its inode is freed, and they are locked.
             if !unsafe { bindings::page_cache_slot_has_alias(mapping, index, alias) } {
@@ -701,9 +708,15 @@ impl Home {
         }
         let alias = Entry::alias(folio.pfn()).ok_or(EINVAL)?.into_raw();
         let fragments = self.lock_fragments(nowait)?;
+        // There may be very many.
+        //
+        // SAFETY: We may sleep.
+        let look = || unsafe { bindings::cond_resched() };
         // SAFETY: The count is that of now: nobody attaches, as the fragments are locked, and nobody
         // else removes aliases of a folio that our caller has locked.
-        unsafe { Self::for_each_alias(&fragments, folio.index(), alias, count.get(), visit) };
+        unsafe {
+            Self::for_each_alias(&fragments, folio.index(), alias, count.get(), look, visit)
+        };
         Ok(())
     }
 
@@ -745,34 +758,75 @@ impl Home {
     /// The folios must be one of this home and one that is to replace it.
     unsafe fn migrate<'a>(&self, migration: Migration<'a>) -> Result<Migrated<'a>> {
         let (src, dst) = (migration.src(), migration.dst());
+        // The home has one, and who migrates.
+        if src.ref_count() > 2 {
+            return Err(EAGAIN);
+        }
         // SAFETY: By the safety requirements; the new one is locked and used for nothing yet.
         let (count, new_count) = unsafe { (AliasCount::of(src), AliasCount::of(dst)) };
         let from = Entry::alias(src.pfn()).ok_or(EINVAL)?.into_raw();
         let to = Entry::alias(dst.pfn()).ok_or(EINVAL)?.into_raw();
         let home_index = src.index();
+        // Nobody writes to it.
+        migration.copy()?;
 
         let fragments = self.lock_fragments(migration.mode() == MigrateMode::Async)?;
+        let mut looked = 0;
+        // SAFETY: The count is that of now, as in `walk`.
+        unsafe {
+            let count = count.get();
+            let look = || looked += 1;
+            Self::for_each_alias(&fragments, home_index, from, count, look, |_, _| true);
+        }
+        if looked > Self::MOVE_AT_ONCE {
+            // Too many to be followed: they read again. What was mapped is marked as being moved,
+            // and goes as well, as nothing would lead there any more.
+            //
+            // SAFETY: As above; the mapping exists, as we are called with it, and the folio is
+            // locked.
+            unsafe {
+                let relax = || bindings::cond_resched();
+                let clear = |mapping, index| {
+                    count.clear_alias(mapping, index, from, true);
+                    bindings::count_vm_event(bindings::vm_event_item_PAGE_CACHE_RECLAIM);
+                    true
+                };
+                Self::for_each_alias(&fragments, home_index, from, count.get(), relax, clear);
+            }
+        }
+
         // With the fragments locked nobody attaches, and as the folio is locked nobody removes an
         // alias: the count stays what it is. It has to be there before the folio can be found.
-        let aliases = count.get();
+        let mut left = count.get();
         new_count.copy(&count);
-        let migrated = migration.run().inspect_err(|_| new_count.clear())?;
-        // Until here the slots lead to the old folio, of which nobody can be sure any more without
-        // its lock, or with a look at the slot after he got a reference. It keeps its data, and is
-        // not freed before we return. Who has found it in the home must not attach to it.
-        count.clear();
-        let mut left = aliases;
-        // SAFETY: The aliases are those of the old folio still, and no more than counted.
+        // SAFETY: Both folios are locked, and nobody knows of the new one.
+        if !unsafe {
+            bindings::page_cache_home_begin_move(self.mapping, src.as_ptr(), dst.as_ptr())
+        } {
+            new_count.clear();
+            return Err(EAGAIN);
+        }
+        // SAFETY: As above. The move has begun, and it ends when no alias names the old one.
         unsafe {
-            Self::for_each_alias(&fragments, home_index, from, aliases, |mapping, index| {
-                // The mapping exists, as we are called with it; both folios are locked.
-                bindings::page_cache_slot_move_alias(mapping, index, from, to);
-                left -= 1;
-                true
-            })
-        };
+            Self::for_each_alias(
+                &fragments,
+                home_index,
+                from,
+                left,
+                || (),
+                |mapping, index| {
+                    bindings::page_cache_slot_move_alias(mapping, index, from, to);
+                    left -= 1;
+                    true
+                },
+            );
+            // Who has found it in the home just before must not attach to it.
+            count.clear();
+            bindings::page_cache_home_end_move(self.mapping, src.as_ptr(), dst.as_ptr());
+        }
         crate::warn_on!(left != 0);
-        Ok(migrated)
+        // SAFETY: It is in the home and in the slots, and the old one in neither.
+        Ok(unsafe { migration.replaced() })
     }
 
     /// Gives up the fragments of a range of a file, if there are no aliases in it.

@@ -888,6 +888,28 @@ impl<'a> Migration<'a> {
         }
     }
 
+    /// Copies the data, and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// `EHWPOISON` if the memory of the folio has failed.
+    pub(super) fn copy(&self) -> Result {
+        // SAFETY: By the type invariants both exist, are locked, and of one size.
+        to_result(unsafe { bindings::folio_mc_copy(self.dst.as_ptr(), self.src.as_ptr()) })
+    }
+
+    /// Ends a migration in which the caller has put the new folio in the place of the old one.
+    ///
+    /// # Safety
+    ///
+    /// The new one must be in the page cache, and nobody must be able to get to the old one there.
+    pub(super) unsafe fn replaced(self) -> Migrated<'a> {
+        #[cfg(CONFIG_MIGRATION)]
+        // SAFETY: By the safety requirements and the type invariants.
+        unsafe { bindings::folio_migrate_flags(self.dst.as_ptr(), self.src.as_ptr()) };
+        Migrated(PhantomData)
+    }
+
     /// Copies the folio, and puts the copy in its place. Sleeps unless the mode forbids it.
     ///
     /// # Errors
