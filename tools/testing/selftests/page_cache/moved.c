@@ -402,7 +402,12 @@ static int load(struct pc_file *f, const int *stop, uint64_t seed)
 	     i++) {
 		size_t off = pc_rand(&rnd) % (SIZE - 200);
 
+		/*
+		 * A page that is read again and again is marked as used, also
+		 * while it is on its way.
+		 */
 		if (pc_compare("mapping", f->m->data, f->map, SIZE, 0) ||
+		    pc_verify(f, PC_READ) || pc_verify(f, PC_PREAD) ||
 		    madvise(f->map, SIZE, MADV_DONTNEED) ||
 		    (i % 8 == 0 && pc_write(f, off, 200, seed + i)) ||
 		    (i % 16 == 0 && pc_evict(f)))
