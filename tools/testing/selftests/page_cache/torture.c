@@ -1355,6 +1355,47 @@ static int exact_step(unsigned int op)
 /* Racing files */
 
 /* n pages that were read into buf, entered with those numbers. */
+/* Whose bytes are these: which value, of which page? */
+static void say_whose(const char *when, const unsigned char *bytes, size_t page)
+{
+	uint64_t last = __atomic_load_n(&sh->value, __ATOMIC_RELAXED);
+	uint64_t want;
+
+	for (uint64_t value = 1; value <= last; value++) {
+		for (size_t i = 0; i < CELLS; i++) {
+			pc_fill(&want, sizeof(want), value, i * PC_PAGE);
+			if (!memcmp(&want, bytes, sizeof(want)))
+				pc_log("  %s: page %zu has value %#llx of page %zu",
+				       when, page, (unsigned long long)value, i);
+		}
+	}
+}
+
+/*
+ * A page was not what it may be.  Was the page cache wrong, or only what the
+ * reader got of it, or is it so on disk?
+ */
+static void inquire(int r, size_t page, const unsigned char *found)
+{
+	unsigned char *again = aligned_alloc(PC_PAGE, PC_PAGE);
+	struct pc_file *f = racing[r].f;
+	int fd;
+
+	may_fail(false);
+	say_whose("found", found, page);
+	if (!again)
+		return;
+	memset(again, 0xcc, PC_PAGE);
+	if (pread(f->fd, again, PC_PAGE, page * PC_PAGE) > 0)
+		say_whose("read again", again, page);
+	memset(again, 0xcc, PC_PAGE);
+	fd = open(f->path, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	if (fd >= 0 && pread(fd, again, PC_PAGE, page * PC_PAGE) > 0)
+		say_whose("on disk", again, page);
+	close(fd);
+	free(again);
+}
+
 static int race_judge(int r, const char *how, size_t page, size_t n,
 		      const uint32_t *entered, bool tear)
 {
@@ -1367,8 +1408,10 @@ static int race_judge(int r, const char *how, size_t page, size_t n,
 					entered[i], buf + i * PC_PAGE,
 					page + i, tear);
 
-		if (ret < 0)
+		if (ret < 0) {
+			inquire(r, page + i, buf + i * PC_PAGE);
 			return ret;
+		}
 		if (ret)
 			add(&sh->unchecked);
 	}
