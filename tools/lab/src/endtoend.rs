@@ -301,9 +301,10 @@ fn warning(bench: &Bench) -> Result<Option<String>> {
     )
 }
 
-/// A panic's report is shown whole.
+/// A panic's report is shown whole, and what was printed some time before: what is
+/// on its way at that moment is lost with the guest.
 fn panic(bench: &Bench) -> Result<Option<String>> {
-    let text = "#!/bin/sh\necho before\necho c >/proc/sysrq-trigger\nsleep 100000\n";
+    let text = "#!/bin/sh\necho before\nsleep 2\necho c >/proc/sysrq-trigger\nsleep 100000\n";
     let output = bench.exec(&["--pmem", "0M", "--timeout", "3600"], text, &[])?;
     expect(
         &output,
