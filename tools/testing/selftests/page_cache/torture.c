@@ -679,21 +679,23 @@ static int do_fadvise(int x, int y)
 
 /* What of a mapping's pages can be done without a change to what they hold. */
 
-/* len bytes from off on, which must be in the file. */
-static int advise(struct handle *h, size_t off, size_t len, bool may_write)
+/*
+ * len bytes from off on, which must be in the file.  Not ADV_POPULATE_WRITE: that
+ * makes blocks to be allocated, and a direct read that meets one in the making
+ * gets EIO, on any kernel.
+ */
+static int advise(struct handle *h, size_t off, size_t len)
 {
 	static const int advice[] = {
 		MADV_DONTNEED, ADV_COLD, ADV_PAGEOUT, ADV_PAGEOUT, MADV_WILLNEED,
-		ADV_POPULATE_READ, MADV_RANDOM, MADV_NORMAL, ADV_POPULATE_WRITE,
+		ADV_POPULATE_READ, MADV_RANDOM, MADV_NORMAL,
 	};
-	int how = advice[below(ARRAY_SIZE(advice) - !may_write)];
-	unsigned char *map;
+	unsigned char *map = get_map(h, below(MAPPINGS));
 
-	map = get_map(h, how == ADV_POPULATE_WRITE ? WRITABLE : below(MAPPINGS));
 	if (!map)
 		return -ENOMEM;
 	off &= ~(PC_PAGE - 1);
-	madvise(map + off, len, how);
+	madvise(map + off, len, advice[below(ARRAY_SIZE(advice))]);
 	return 0;
 }
 
@@ -786,7 +788,7 @@ static int do_madvise(int x, int y)
 	if (!range_before(size_of(x), &off, &len))
 		return NOTHING;
 	/* See exact_step(). */
-	return advise(&exact[x], off, len, !inject);
+	return advise(&exact[x], off, len);
 }
 
 static int do_mlock(int x, int y)
@@ -1506,7 +1508,7 @@ static int race_treat(int r)
 		 * A page that is made dirty by the way, without the writers'
 		 * lock, would be written over what a direct write wrote.
 		 */
-		return advise(h, now.off, now.len, false);
+		return advise(h, now.off, now.len);
 	}
 }
 
