@@ -418,11 +418,16 @@ static void move_map(struct handle *h, enum mapping kind)
 	if (to == MAP_FAILED)
 		return;
 	p = mremap(h->map[kind], len, len, MREMAP_MAYMOVE | MREMAP_FIXED, to);
-	/* If mlock() or madvise() has split it, it cannot be moved. */
-	if (p == MAP_FAILED)
+	/*
+	 * If mlock() or madvise() has split it, or memory is short, it cannot be
+	 * moved, or only the first part of it was: then it is mapped anew.
+	 */
+	if (p == MAP_FAILED) {
 		munmap(to, len);
-	else
+		unmap(h, kind);
+	} else {
 		h->map[kind] = p;
+	}
 }
 
 /* The mapping, which may have been there for long. */
