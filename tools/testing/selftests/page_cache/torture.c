@@ -2085,12 +2085,16 @@ static int verify_files(enum pc_via via)
 
 	for (int i = 0; i < EXACT + RACING; i++) {
 		struct pc_file *f = i < EXACT ? file(i) : racing[i - EXACT].f;
+		int ret, tries = 0;
 
 		/* See refused(); there is another chance after the mount. */
 		if (via == PC_DIRECT && !fsync(f->fd) &&
 		    pc_delalloc(f, 0, f->m->size))
 			continue;
-		if (pc_verify(f, via)) {
+		do {
+			ret = pc_verify(f, via);
+		} while (via == PC_DIRECT && refused(f, ret, &tries));
+		if (ret) {
 			bad = -EILSEQ;
 			tell_history(f->path, i < EXACT ?
 				     &sh->exact[i].hist :
