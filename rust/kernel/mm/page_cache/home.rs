@@ -245,6 +245,25 @@ impl<'a> AliasCount<'a> {
         }
     }
 
+    /// As [`Self::clear_alias`], for a file that loses the page for the sake of others.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::clear_alias`].
+    unsafe fn reclaim_alias(
+        &self,
+        mapping: *mut bindings::address_space,
+        index: usize,
+        alias: *mut c_void,
+        unmap: bool,
+    ) {
+        // SAFETY: By the safety requirements.
+        if unsafe { self.clear_alias(mapping, index, alias, unmap) } {
+            // SAFETY: May be called from any context.
+            unsafe { bindings::count_vm_event(bindings::vm_event_item_PAGE_CACHE_RECLAIM) };
+        }
+    }
+
     /// Puts `own` into a slot if it holds `alias`, and counts that. Says whether it did.
     ///
     /// # Safety
@@ -739,10 +758,7 @@ impl Home {
         let walk = |mapping, index| {
             // SAFETY: The mapping exists, as we are called with it. The folio is locked by our
             // caller.
-            if unsafe { count.clear_alias(mapping, index, alias.into_raw(), unmap) } {
-                // SAFETY: May be called from any context.
-                unsafe { bindings::count_vm_event(bindings::vm_event_item_PAGE_CACHE_RECLAIM) };
-            }
+            unsafe { count.reclaim_alias(mapping, index, alias.into_raw(), unmap) };
             true
         };
         // SAFETY: By the safety requirements.
@@ -787,8 +803,7 @@ impl Home {
             unsafe {
                 let relax = || bindings::cond_resched();
                 let clear = |mapping, index| {
-                    count.clear_alias(mapping, index, from, true);
-                    bindings::count_vm_event(bindings::vm_event_item_PAGE_CACHE_RECLAIM);
+                    count.reclaim_alias(mapping, index, from, true);
                     true
                 };
                 Self::for_each_alias(&fragments, home_index, from, count.get(), relax, clear);
@@ -1247,15 +1262,15 @@ unsafe extern "C" fn page_cache_home_walk(
     data: *mut c_void,
 ) -> bool {
     let Some(visit) = visit else { return true };
-    // SAFETY: By the safety requirements. The home is the `i_private` of its inode, which stays
-    // while there are folios in its mapping.
-    let (home, folio) = unsafe {
-        let mapping = bindings::page_cache_folio_mapping(folio);
+    // SAFETY: By the safety requirements. A mapping with the operations of a home is one's, and it
+    // stays while there are folios in it.
+    let (mapping, folio) = unsafe {
         (
-            &*(*(*mapping).host).i_private.cast::<Home>(),
+            Mapping::<Home>::from_raw(bindings::page_cache_folio_mapping(folio)),
             Locked::from_raw(folio),
         )
     };
+    let home = mapping.data();
     // SAFETY: The folio is the home's. The visitor is called as the C caller wants it.
     unsafe { home.walk(folio, nowait, |mapping, index| visit(mapping, index, data)) }.is_ok()
 }
