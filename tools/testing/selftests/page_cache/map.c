@@ -365,7 +365,8 @@ TEST_F(map, exec_of_clone)
 {
 	struct pc_file *prog, *clone;
 
-	ASSERT_EQ(0, pc_program(&prog, &self->fs, "prog"));
+	ASSERT_EQ(0, pc_copy_in(&prog, &self->fs, "prog",
+				"/proc/self/exe"));
 	ASSERT_EQ(0, pc_clone(&clone, prog, "clone"));
 	if (variant->warm) {
 		ASSERT_EQ(0, pc_verify(prog, PC_READ));

@@ -314,27 +314,6 @@ TEST_F(others, swap_on_former_clone)
 	free(got);
 }
 
-/* A file with the bytes of another that is not on this file system. */
-static int copy_in(struct pc_file **f, struct pc_fs *fs, const char *name,
-		   const char *from)
-{
-	struct stat st;
-	int in, ret;
-
-	in = open(from, O_RDONLY | O_CLOEXEC);
-	if (in < 0 || fstat(in, &st))
-		return pc_err("%s", from);
-	ret = pc_open(f, fs, name, O_RDWR | O_CREAT, st.st_size);
-	if (ret)
-		return ret;
-	if (pread(in, (*f)->m->data, st.st_size, 0) != st.st_size ||
-	    pwrite((*f)->fd, (*f)->m->data, st.st_size, 0) != st.st_size)
-		ret = pc_err("copy of %s", from);
-	(*f)->m->size = st.st_size;
-	close(in);
-	return ret ?: fsync((*f)->fd);
-}
-
 /* What the kernel reads for itself, as modules and kexec images. */
 TEST_F(others, module_from_clone)
 {
@@ -343,7 +322,7 @@ TEST_F(others, module_from_clone)
 
 	if (!ko)
 		SKIP(return, "no module ($RUST_PAGE_CACHE_KO)");
-	ASSERT_EQ(0, copy_in(&one, &self->fs, "one.ko", ko));
+	ASSERT_EQ(0, pc_copy_in(&one, &self->fs, "one.ko", ko));
 	ASSERT_EQ(0, pc_clone(&two, one, "two.ko"));
 	ASSERT_EQ(0, pc_drop_caches("3"));
 	ASSERT_EQ(0, pc_verify(one, PC_READ));
@@ -383,7 +362,7 @@ TEST_F(others, build_id)
 	len = build_id(build_id, own, sizeof(own));
 	if (len <= 0)
 		SKIP(return, "no build ID, or nobody to ask for it");
-	ASSERT_EQ(0, copy_in(&one, &self->fs, "one", "/proc/self/exe"));
+	ASSERT_EQ(0, pc_copy_in(&one, &self->fs, "one", "/proc/self/exe"));
 	ASSERT_EQ(0, pc_clone(&two, one, "two"));
 	ASSERT_EQ(0, pc_drop_caches("3"));
 	ASSERT_EQ(0, pc_verify(one, PC_READ));

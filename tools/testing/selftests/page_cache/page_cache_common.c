@@ -1101,16 +1101,17 @@ static ssize_t read_chunks(int fd, unsigned char *p, size_t off, size_t len,
 	return have;
 }
 
-int pc_program(struct pc_file **file, struct pc_fs *fs, const char *name)
+int pc_copy_in(struct pc_file **file, struct pc_fs *fs, const char *name,
+	       const char *from)
 {
 	struct pc_file *f;
 	struct stat st;
 	ssize_t n;
 	int fd, ret;
 
-	fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	fd = open(from, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st))
-		return pc_err("/proc/self/exe");
+		return pc_err("%s", from);
 	ret = pc_open(&f, fs, name, O_RDWR | O_CREAT, st.st_size);
 	if (ret)
 		goto out;

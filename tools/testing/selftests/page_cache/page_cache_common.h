@@ -196,8 +196,9 @@ int pc_create(struct pc_file **f, struct pc_fs *fs, const char *name,
 	      size_t size, uint64_t seed);
 /* A new file that is a clone of src. */
 int pc_clone(struct pc_file **dst, struct pc_file *src, const char *name);
-/* A new file, the program that runs here, on disk and not in the page cache. */
-int pc_program(struct pc_file **f, struct pc_fs *fs, const char *name);
+/* A cold file with the bytes of one that is on another file system. */
+int pc_copy_in(struct pc_file **f, struct pc_fs *fs, const char *name,
+	       const char *from);
 /*
  * New files "a", "b" and so on up to a NULL: pattern 1, and clones of that.
  * None is cached then, and fs->cold has the counters.

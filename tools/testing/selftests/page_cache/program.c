@@ -60,7 +60,8 @@ FIXTURE_SETUP(program)
 {
 	if (!pc_setup(_metadata, &self->fs, NULL))
 		return;
-	ASSERT_EQ(0, pc_program(&self->prog, &self->fs, "prog"));
+	ASSERT_EQ(0, pc_copy_in(&self->prog, &self->fs, "prog",
+				"/proc/self/exe"));
 	ASSERT_EQ(0, pc_clone(&self->clone, self->prog, "clone"));
 	ASSERT_EQ(0, pc_drop_caches("3"));
 	pc_stat(&self->start);

@@ -761,7 +761,7 @@ static unsigned long frame(const void *page)
 }
 
 /* A page that is about to go bad: what it holds must come away from it. */
-static int soft_offline(struct handle *h, size_t off)
+static int soft_offline(struct handle *h, size_t off, size_t len)
 {
 	unsigned char *map = get_map(h, below(MAPPINGS));
 	unsigned long pfn;
@@ -786,41 +786,34 @@ static int soft_offline(struct handle *h, size_t off)
 	return 0;
 }
 
-static int do_madvise(int x, int y)
+/* Does that to a part of an exact file. */
+static int treat(int x, int (*fn)(struct handle *h, size_t off, size_t len))
 {
 	size_t off, len;
 
 	if (!range_before(size_of(x), &off, &len))
 		return NOTHING;
-	/* See exact_step(). */
-	return advise(&exact[x], off, len);
+	return fn(&exact[x], off, len);
+}
+
+static int do_madvise(int x, int y)
+{
+	return treat(x, advise);
 }
 
 static int do_mlock(int x, int y)
 {
-	size_t off, len;
-
-	if (!range_before(size_of(x), &off, &len))
-		return NOTHING;
-	return lock_pages(&exact[x], off, len);
+	return treat(x, lock_pages);
 }
 
 static int do_move_pages(int x, int y)
 {
-	size_t off, len;
-
-	if (!range_before(size_of(x), &off, &len))
-		return NOTHING;
-	return move_pages(&exact[x], off, len);
+	return treat(x, move_pages);
 }
 
 static int do_soft_offline(int x, int y)
 {
-	size_t off, len;
-
-	if (!range_before(size_of(x), &off, &len))
-		return NOTHING;
-	return soft_offline(&exact[x], off);
+	return treat(x, soft_offline);
 }
 
 /* A child with the same mappings: what it reads, 0 or -EILSEQ. */
@@ -1503,16 +1496,12 @@ static int race_treat(int r)
 	case 0:
 		return in_child(race_watch, r);
 	case 1:
-		return soft_offline(h, now.off);
+		return soft_offline(h, now.off, now.len);
 	case 2 ... 4:
 		return lock_pages(h, now.off, now.len);
 	case 5 ... 10:
 		return move_pages(h, now.off, now.len);
 	default:
-		/*
-		 * A page that is made dirty by the way, without the writers'
-		 * lock, would be written over what a direct write wrote.
-		 */
 		return advise(h, now.off, now.len);
 	}
 }
