@@ -197,8 +197,9 @@ impl Model for Protocol {
                     page.block.is_some_and(|block| {
                         let live = state.home[usize::from(block)];
                         state.folio(frame).owner == Owner::Home(block)
-                            && (live == Some(frame)
-                                || live.is_some() && live == moving(state, frame))
+                            && live.is_some_and(|live| {
+                                live == frame || moving(state, live) == Some(frame)
+                            })
                     })
                 })
             }),
@@ -281,7 +282,7 @@ fn aliases(state: &State) -> impl Iterator<Item = (&Page, Frame)> {
     })
 }
 
-/// Where a folio has just moved to whose aliases are still to be rewritten.
+/// Where a folio moves to whose aliases are being rewritten.
 fn moving(state: &State, src: Frame) -> Option<Frame> {
     state
         .threads
@@ -292,11 +293,11 @@ fn moving(state: &State, src: Frame) -> Option<Frame> {
 
 /// The count of a folio is the number of its aliases, and for a moment after one went one more.
 ///
-/// When a folio moves, its count goes ahead, and aliases to it are those of where it went. What has
+/// When a folio moves, its count goes ahead, and aliases to it are those of where it goes. What has
 /// left a home has none, so what its count says does not matter.
 fn is_counted(state: &State, frame: Frame) -> bool {
     let leaves = match state.folio(frame).owner {
-        Owner::Home(_) => !is_in_home(state, frame),
+        Owner::Home(_) => !is_in_home(state, frame) || moving(state, frame).is_some(),
         Owner::Nobody => true,
         Owner::File(..) => false,
     };
@@ -340,10 +341,12 @@ fn is_kept(state: &State, page: &Page) -> bool {
     on_disk == page.expected || page.pending == Some(on_disk)
 }
 
-/// A folio that has just moved says that it is a home's, and is in it no more.
+/// A folio that has just moved says that it is a home's, and is in it no more. One that another
+/// moves to counts as being there already: aliases lead to it, and it has the home's reference.
 fn is_in_home(state: &State, frame: Frame) -> bool {
     match state.folio(frame).owner {
-        Owner::Home(block) => state.home[usize::from(block)] == Some(frame),
+        Owner::Home(block) => state.home[usize::from(block)]
+            .is_some_and(|live| live == frame || moving(state, live) == Some(frame)),
         _ => false,
     }
 }

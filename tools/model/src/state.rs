@@ -43,6 +43,8 @@ pub struct Folio {
     pub refs: u8,
     pub owner: Owner,
     pub locked: bool,
+    /// Nobody gets a reference: `folio_ref_freeze()`. What there were stay counted in `refs`.
+    pub frozen: bool,
     pub uptodate: bool,
     pub dirty: bool,
     pub writeback: bool,
@@ -223,12 +225,12 @@ pub enum Pc {
     MvLock,
     MvUnmapLock,
     MvUnmap,
-    // home_migrate_folio()
+    // Home::migrate()
     MvCopy,
-    MvReplace,
-    MvCountZero,
+    MvBegin,
     MvRewriteLock,
     MvRewrite,
+    MvEnd,
     // migrate_folio_move(), when it has moved or not
     MvForget,
     MvRestoreLock,
@@ -269,12 +271,12 @@ pub struct Thread {
 }
 
 impl Thread {
-    /// It has replaced a folio in its home, and files still name the old one.
+    /// It lets files name another folio, one after the other, and the home has the old one still.
     pub fn is_rewriting(&self) -> bool {
-        matches!(self.pc, Pc::MvCountZero | Pc::MvRewriteLock | Pc::MvRewrite)
+        matches!(self.pc, Pc::MvRewriteLock | Pc::MvRewrite | Pc::MvEnd)
     }
 
-    /// It has replaced a folio, which it has found, by its own.
+    /// It replaces a folio, which it has found, by its own, or has done so.
     pub fn has_moved(&self) -> bool {
         match self.pc {
             Pc::MvRestoreLock | Pc::MvRestore => self.own.is_some(),
@@ -299,6 +301,8 @@ pub enum Wrong {
     FreedWithAliases,
     /// Somebody used the mapping of an inode that is gone.
     UseAfterFree,
+    /// Somebody has a reference on a folio that has moved, and uses it as what it was.
+    MovedInUse,
     /// An inode went with an alias in a slot.
     EvictedWithAliases,
     /// The model has too few page frames.
@@ -623,13 +627,14 @@ impl fmt::Display for State {
             if folio.refs != 0 {
                 write!(
                     f,
-                    " folio {frame} {:?} refs {} aliases {} data {}{}{}{}{}",
+                    " folio {frame} {:?} refs {} aliases {} data {}{}{}{}{}{}",
                     folio.owner,
                     folio.refs,
                     folio.aliases,
                     folio.data,
                     if folio.uptodate { "" } else { " not read" },
                     if folio.locked { " locked" } else { "" },
+                    if folio.frozen { " frozen" } else { "" },
                     if folio.dirty { " dirty" } else { "" },
                     if folio.writeback { " writeback" } else { "" },
                 )?;

@@ -43,13 +43,13 @@ pub enum Rule {
     RecheckInFault,
     /// Who removes an alias unmaps the page.
     Unmap,
-    /// The count of a folio that has moved is zero: who has found it cannot attach to it.
-    MigrateCountZero,
     /// A folio moves only if nobody else has a reference on it.
     MigrateFreeze,
-    /// A folio's count is copied, and the folio replaced in its home, with the fragments locked.
+    /// Nobody gets a reference on it until no slot names it any more.
+    MigrateStaysFrozen,
+    /// A folio's count is copied, and the move begun, with the fragments locked.
     MigrateCountLocked,
-    /// Aliases to a folio that has moved are rewritten with the fragments locked.
+    /// Aliases to a folio that moves are rewritten with the fragments locked.
     MigrateRewriteLocked,
     /// The page tables of files with aliases are walked with the fragments locked.
     MigrateWalkLocked,
@@ -63,7 +63,7 @@ pub enum Rule {
 
 impl Rule {
     /// Those without any one of which it fails.
-    pub const NEEDED: [Rule; 16] = [
+    pub const NEEDED: [Rule; 18] = [
         Rule::Recheck,
         Rule::IncUnlessZero,
         Rule::DecWithSlot,
@@ -76,24 +76,23 @@ impl Rule {
         Rule::Cover,
         Rule::RecheckInFault,
         Rule::Unmap,
+        Rule::MigrateFreeze,
+        Rule::MigrateStaysFrozen,
         Rule::MigrateCountLocked,
         Rule::MigrateRewriteLocked,
         Rule::MigrateWalkLocked,
-        Rule::MigrateLockSrc,
+        Rule::MigrateLockDst,
     ];
 
-    /// Those either one of which will do, with the other as a second net.
+    /// Second nets: it holds without any one of them, too.
     ///
-    /// - Who has found a folio in its home and is to attach to it has a reference, so that it does
-    ///   not move; who comes later finds the one that it moved to. If it moved all the same, its
-    ///   count would refuse them.
-    /// - While the folio is locked that another one moved to, no alias to it is removed before the
-    ///   page table is right. If one were, the migration entry would go with it, and nobody would
-    ///   make a page of it.
-    pub const NETS: [[Rule; 2]; 2] = [
-        [Rule::MigrateFreeze, Rule::MigrateCountZero],
-        [Rule::MigrateLockDst, Rule::UnmapEntries],
-    ];
+    /// - Whoever changes the block map has to lock the folio that the reader has locked, unless
+    ///   that is direct I/O, which counts itself. The question whether the extent is valid is there
+    ///   for changes that do neither.
+    /// - A folio that moves is frozen while aliases are rewritten, so nobody can lock it.
+    /// - While the folio is locked that another one moves to, no alias to it is removed before the
+    ///   page table is right. If one were, the migration entry would have to go with it.
+    pub const NETS: [Rule; 3] = [Rule::ValidExtent, Rule::MigrateLockSrc, Rule::UnmapEntries];
 
     /// As it is called on the command line.
     pub fn name(self) -> &'static str {
@@ -111,8 +110,8 @@ impl Rule {
             Rule::Cover => "cover",
             Rule::RecheckInFault => "recheck-in-fault",
             Rule::Unmap => "unmap",
-            Rule::MigrateCountZero => "migrate-count-zero",
             Rule::MigrateFreeze => "migrate-freeze",
+            Rule::MigrateStaysFrozen => "migrate-stays-frozen",
             Rule::MigrateCountLocked => "migrate-count-locked",
             Rule::MigrateRewriteLocked => "migrate-rewrite-locked",
             Rule::MigrateWalkLocked => "migrate-walk-locked",
@@ -251,10 +250,10 @@ impl<'a> Stepper<'a> {
             Pc::MvUnmapLock => self.mv_unmap_lock()?,
             Pc::MvUnmap => self.mv_unmap(),
             Pc::MvCopy => self.mv_copy()?,
-            Pc::MvReplace => self.mv_replace()?,
-            Pc::MvCountZero => self.mv_count_zero(),
-            Pc::MvRewriteLock => self.mv_rewrite_lock()?,
+            Pc::MvBegin => self.mv_begin()?,
+            Pc::MvRewriteLock => self.mv_rewrite_lock(),
             Pc::MvRewrite => self.mv_rewrite(),
+            Pc::MvEnd => self.mv_end(),
             Pc::MvForget => self.mv_forget(),
             Pc::MvRestoreLock => self.mv_restore_lock()?,
             Pc::MvRestore => self.mv_restore(),
@@ -363,7 +362,7 @@ impl<'a> Stepper<'a> {
     fn try_get(&mut self, frame: Frame, unchanged: bool) -> bool {
         let recheck = self.rules.has(Rule::Recheck);
         let folio = self.state.folio_mut(frame);
-        if folio.refs == 0 || (recheck && !unchanged) {
+        if folio.refs == 0 || folio.frozen || (recheck && !unchanged) {
             return false;
         }
         folio.refs += 1;

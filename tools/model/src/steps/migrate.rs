@@ -135,7 +135,7 @@ impl Stepper<'_> {
         }
     }
 
-    // home_migrate_folio(), with both folios locked
+    // Home::migrate(), with both folios locked
 
     /// Takes the fragments, and copies data and count to a folio that nobody sees.
     ///
@@ -147,67 +147,67 @@ impl Stepper<'_> {
         }
         let src = *self.found();
         let dst = self.own();
-        dst.uptodate = src.uptodate;
         dst.data = src.data;
         dst.aliases = src.aliases;
-        self.goto(Pc::MvReplace);
+        self.goto(Pc::MvBegin);
         if self.rules.has(Rule::MigrateCountLocked) {
-            self.mv_replace()?;
+            self.mv_begin()?;
         }
         Ok(())
     }
 
-    /// In one critical section of the home's `i_pages`, freezes the folio, which fails if somebody
-    /// has a reference, and replaces it. It goes on saying that it is the home's.
-    pub(super) fn mv_replace(&mut self) -> Step {
+    /// Freezes the folio, which fails if somebody has a reference. From now on, who finds it in
+    /// the home or by an alias looks again and again; who finds the other one by an alias waits for
+    /// its lock, as it is not up to date.
+    pub(super) fn mv_begin(&mut self) -> Step {
         if !self.rules.has(Rule::MigrateCountLocked) {
             self.lock_fragments()?;
         }
-        let block = self.my_block();
+        let home = Owner::Home(self.my_block() as Block);
         if self.found().refs != 2 && self.rules.has(Rule::MigrateFreeze) {
             self.state.fragments_locked = false;
             self.put_own();
             self.restore();
             return Ok(());
         }
+        self.found().frozen = self.rules.has(Rule::MigrateStaysFrozen);
         let dst = self.own();
-        dst.owner = Owner::Home(block as Block);
+        dst.owner = home;
         dst.refs += 1;
-        self.found().refs -= 1;
-        self.state.home[block] = self.me.own;
         if !self.rules.has(Rule::MigrateLockDst) {
             self.own().locked = false;
         }
         if !self.rules.has(Rule::MigrateLockSrc) {
             self.found().locked = false;
         }
-        self.goto(Pc::MvCountZero);
-        Ok(())
-    }
-
-    /// Who had found the old folio must not attach to it.
-    pub(super) fn mv_count_zero(&mut self) {
-        if self.rules.has(Rule::MigrateCountZero) {
-            self.found().aliases = 0;
-        }
-        if !self.rules.has(Rule::MigrateRewriteLocked) {
+        let locked = self.rules.has(Rule::MigrateRewriteLocked);
+        if !locked {
             self.state.fragments_locked = false;
         }
-        let pc = if self.rules.has(Rule::MigrateRewriteLocked) {
+        let pc = if locked {
             Pc::MvRewrite
         } else {
             Pc::MvRewriteLock
         };
-        if !self.walk_goto(pc, Rule::MigrateRewriteLocked) {
-            self.goto(Pc::MvForget);
-        }
-    }
-
-    pub(super) fn mv_rewrite_lock(&mut self) -> Step {
-        if !self.walk_begin(Pc::MvRewrite, Rule::MigrateRewriteLocked)? {
-            self.goto(Pc::MvForget);
+        if self.covered_page().is_some() {
+            self.goto(pc);
+        } else {
+            self.rewritten();
         }
         Ok(())
+    }
+
+    fn rewritten(&mut self) {
+        (self.me.file2, self.me.index2) = (0, 0);
+        self.goto(Pc::MvEnd);
+    }
+
+    pub(super) fn mv_rewrite_lock(&mut self) {
+        if self.covered_page().is_some() {
+            self.goto(Pc::MvRewrite);
+        } else {
+            self.rewritten();
+        }
     }
 
     /// Under the `i_pages` lock of the file, which is not held together with the home's.
@@ -221,16 +221,40 @@ impl Stepper<'_> {
                 page.slot = Entry::Alias(dst);
             }
         }
-        if !self.walk_on(Pc::MvRewriteLock, Rule::MigrateRewriteLocked) {
-            self.goto(Pc::MvForget);
+        self.next_page();
+        if self.covered_page().is_none() {
+            self.rewritten();
+        } else if !self.rules.has(Rule::MigrateRewriteLocked) {
+            self.goto(Pc::MvRewriteLock);
         }
+    }
+
+    /// Replaces the folio in its home, in one critical section of its `i_pages`, in which it is
+    /// frozen no more: it goes on saying that it is the home's, but nothing leads to it.
+    pub(super) fn mv_end(&mut self) {
+        let block = self.my_block();
+        self.state.home[block] = self.me.own;
+        let src = self.found();
+        src.aliases = 0;
+        src.frozen = false;
+        src.refs -= 1;
+        if self.rules.has(Rule::MigrateRewriteLocked) {
+            self.state.fragments_locked = false;
+        }
+        self.goto(Pc::MvForget);
     }
 
     // migrate_folio_move()
 
-    /// Not before the home is done does the old folio say that it is nobody's.
+    /// `folio_migrate_flags()` and what comes after: the old folio is nobody's, nor charged to
+    /// anybody, and the new one is up to date if that was.
     pub(super) fn mv_forget(&mut self) {
+        if self.found().refs != 1 {
+            return self.state.fail(Wrong::MovedInUse);
+        }
+        let uptodate = self.found().uptodate;
         self.found().owner = Owner::Nobody;
+        self.own().uptodate = uptodate;
         self.restore();
     }
 
