@@ -121,6 +121,8 @@ impl Check {
             Rule::DecWithSlot => &[Read, Direct, Drop, Punch],
             Rule::HomeLock => &[Read, Drop, Reclaim],
             Rule::BreakBeforeWrite => &[Read, Write],
+            Rule::TakeBackFreeze => &[Read, Punch, Write],
+            Rule::TakeBackLocked => &[Read, Write],
             Rule::ValidExtent => &[Read, Direct, Writeback, Write],
             Rule::DirectCount => &[Read, Direct, Punch],
             Rule::DirectDrop => &[Read, Direct, Punch],

@@ -195,11 +195,7 @@ impl Model for Protocol {
             Property::always("an alias names what the file maps", |_, state: &State| {
                 aliases(state).all(|(page, frame)| {
                     page.block.is_some_and(|block| {
-                        let live = state.home[usize::from(block)];
-                        state.folio(frame).owner == Owner::Home(block)
-                            && live.is_some_and(|live| {
-                                live == frame || moving(state, live) == Some(frame)
-                            })
+                        state.folio(frame).owner == Owner::Home(block) && is_in_home(state, frame)
                     })
                 })
             }),
@@ -342,13 +338,18 @@ fn is_kept(state: &State, page: &Page) -> bool {
 }
 
 /// A folio that has just moved says that it is a home's, and is in it no more. One that another
-/// moves to counts as being there already: aliases lead to it, and it has the home's reference.
+/// moves to counts as being there already: aliases lead to it, and it has the home's reference. So
+/// has one that a file takes back, until it is the file's.
 fn is_in_home(state: &State, frame: Frame) -> bool {
-    match state.folio(frame).owner {
-        Owner::Home(block) => state.home[usize::from(block)]
-            .is_some_and(|live| live == frame || moving(state, live) == Some(frame)),
-        _ => false,
-    }
+    let Owner::Home(block) = state.folio(frame).owner else {
+        return false;
+    };
+    state.home[usize::from(block)]
+        .is_some_and(|live| live == frame || moving(state, live) == Some(frame))
+        || state
+            .threads
+            .iter()
+            .any(|thread| thread.pc == Pc::TbStore && thread.found == Some(frame))
 }
 
 /// How many references there should be.

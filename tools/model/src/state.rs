@@ -185,6 +185,10 @@ pub enum Pc {
     // __filemap_get_folio(FGP_CREAT), break_alias()
     LockOwn,
     BreakLock,
+    // Home::take_back()
+    TbFreeze,
+    TbHome,
+    TbStore,
     BreakStore,
     BreakDec,
     BreakRemove,

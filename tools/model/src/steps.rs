@@ -27,6 +27,11 @@ pub enum Rule {
     HomeLock,
     /// A write takes the alias away first.
     BreakBeforeWrite,
+    /// Who writes takes the home's folio for the file's own only if nobody else has a reference, as
+    /// a reader of another file may.
+    TakeBackFreeze,
+    /// ... and if the file's is the only alias, which is looked at with the fragments locked.
+    TakeBackLocked,
     /// A slot becomes an alias only if the block map is still what it was.
     ValidExtent,
     /// A slot does not become an alias while direct I/O is in flight.
@@ -63,12 +68,14 @@ pub enum Rule {
 
 impl Rule {
     /// Those without any one of which it fails.
-    pub const NEEDED: [Rule; 18] = [
+    pub const NEEDED: [Rule; 20] = [
         Rule::Recheck,
         Rule::IncUnlessZero,
         Rule::DecWithSlot,
         Rule::HomeLock,
         Rule::BreakBeforeWrite,
+        Rule::TakeBackFreeze,
+        Rule::TakeBackLocked,
         Rule::DirectCount,
         Rule::DirectDrop,
         Rule::DropBeforeRemap,
@@ -102,6 +109,8 @@ impl Rule {
             Rule::DecWithSlot => "dec-with-slot",
             Rule::HomeLock => "home-lock",
             Rule::BreakBeforeWrite => "break-before-write",
+            Rule::TakeBackFreeze => "take-back-freeze",
+            Rule::TakeBackLocked => "take-back-locked",
             Rule::ValidExtent => "valid-extent",
             Rule::DirectCount => "direct-count",
             Rule::DirectDrop => "direct-drop",
@@ -220,6 +229,9 @@ impl<'a> Stepper<'a> {
             Pc::FaultLock => self.fault_lock()?,
             Pc::LockOwn => self.lock_own()?,
             Pc::BreakLock => self.break_lock()?,
+            Pc::TbFreeze => self.tb_freeze()?,
+            Pc::TbHome => self.tb_home(),
+            Pc::TbStore => self.tb_store(),
             Pc::BreakStore => self.break_store(),
             Pc::BreakDec | Pc::DropDec => self.dec_alias(),
             Pc::BreakRemove | Pc::DropRemove => self.remove_dead(),

@@ -37,6 +37,15 @@ impl Stepper<'_> {
             self.goto(Pc::Modify);
             return Ok(());
         }
+        if self.found().aliases == 1 && self.found().uptodate {
+            self.goto(Pc::TbFreeze);
+        } else {
+            self.copy_alias();
+        }
+        Ok(())
+    }
+
+    fn copy_alias(&mut self) {
         let home = *self.found();
         if let Some(frame) = self.alloc() {
             let own = self.state.folio_mut(frame);
@@ -45,7 +54,58 @@ impl Stepper<'_> {
             self.me.own = Some(frame);
             self.goto(Pc::BreakStore);
         }
+    }
+
+    // Home::take_back(), with the home folio locked
+
+    /// Takes the fragments, so that nobody attaches, and freezes the folio; if somebody has it, it
+    /// is copied. What the file has mapped is not somebody: it is unmapped.
+    pub(super) fn tb_freeze(&mut self) -> Step {
+        let locked = self.rules.has(Rule::TakeBackLocked);
+        if locked && self.state.fragments_locked {
+            return Err(Blocked);
+        }
+        if locked && self.found().aliases != 1 || self.slot() != self.me.seen {
+            self.copy_alias();
+            return Ok(());
+        }
+        self.unmap_alias();
+        if self.found().refs != 2 && self.rules.has(Rule::TakeBackFreeze) {
+            self.copy_alias();
+            return Ok(());
+        }
+        self.state.fragments_locked |= locked;
+        self.found().frozen = true;
+        self.goto(Pc::TbHome);
         Ok(())
+    }
+
+    pub(super) fn tb_home(&mut self) {
+        if let Owner::Home(block) = self.found().owner {
+            self.state.home[usize::from(block)] = None;
+        }
+        self.goto(Pc::TbStore);
+    }
+
+    /// What was the home's reference is that of the file.
+    pub(super) fn tb_store(&mut self) {
+        let frame = self.me.found.unwrap_or_default();
+        let owner = Owner::File(self.me.file, self.me.index);
+        let folio = self.found();
+        folio.owner = owner;
+        folio.aliases = 0;
+        folio.frozen = false;
+        self.page().slot = Entry::Folio(frame);
+        if self.rules.has(Rule::TakeBackLocked) {
+            self.state.fragments_locked = false;
+        }
+        self.me.seen = Entry::Empty;
+        self.me.own = self.me.found.take();
+        if self.me.op == Op::Store {
+            self.store_to_own();
+        } else {
+            self.goto(Pc::Modify);
+        }
     }
 
     pub(super) fn unlock_home_folio(&mut self) {
