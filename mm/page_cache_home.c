@@ -428,6 +428,75 @@ void page_cache_home_end_move(struct address_space *home, struct folio *from,
 }
 
 /**
+ * page_cache_home_take_back - Give a home's folio to the file that shares it.
+ * @home: The home's mapping.
+ * @folio: A folio of the home.
+ * @mapping: The file's mapping.
+ * @index: The slot.
+ * @alias: The only alias to @folio, which is in it.
+ * @gone: As for page_cache_slot_clear_alias().
+ * @data: For @gone.
+ *
+ * Nobody may have a reference: a reader who came by the alias of another file,
+ * which has gone since, would see what this one writes.  Who has it mapped has
+ * one, so the file's mappings go first; others have none.  While the folio is
+ * frozen, who finds it by the alias looks again; nobody else finds it.
+ *
+ * Context: The folio is locked, so that the alias stays, and the fragments are,
+ * so that there will be no other.
+ * Return: %false if somebody has a reference to @folio, besides the home and
+ * the caller.
+ */
+bool page_cache_home_take_back(struct address_space *home, struct folio *folio,
+			       struct address_space *mapping, pgoff_t index,
+			       void *alias, void (*gone)(void *data), void *data)
+{
+	XA_STATE(home_xas, &home->i_pages, folio->index);
+	XA_STATE(xas, &mapping->i_pages, index);
+
+	mapping_set_update(&home_xas, home);
+	mapping_set_update(&xas, mapping);
+	unmap_alias(mapping, index);
+	/* It may be on its way to the LRU. */
+	if (folio_ref_count(folio) != 2)
+		lru_add_drain();
+
+	/* As in page_cache_home_begin_move(). */
+	if (!IS_ENABLED(CONFIG_PREEMPT_RT))
+		preempt_disable();
+	if (!folio_ref_freeze(folio, 2)) {
+		if (!IS_ENABLED(CONFIG_PREEMPT_RT))
+			preempt_enable();
+		return false;
+	}
+
+	xas_lock_irq(&home_xas);
+	xas_store(&home_xas, NULL);
+	home->nrpages--;
+	xas_unlock_irq(&home_xas);
+
+	folio->mapping = mapping;
+	folio->index = index;
+
+	/* What was the home's reference is that of the file. */
+	xas_lock_irq(&xas);
+	WARN_ON_ONCE(xas_load(&xas) != alias);
+	xas_store(&xas, folio);
+	mapping->nrpages++;
+	gone(data);
+	folio_ref_unfreeze(folio, 2);
+	xas_unlock_irq(&xas);
+	if (!IS_ENABLED(CONFIG_PREEMPT_RT))
+		preempt_enable();
+
+	page_cache_count(PAGE_CACHE_NR_HOME, -1);
+	page_cache_count(PAGE_CACHE_NR_ALIAS, -1);
+	count_vm_event(PAGE_CACHE_BREAK);
+	trace_mm_filemap_add_to_page_cache(folio);
+	return true;
+}
+
+/**
  * page_cache_slot_to_folio - Give a file a folio of its own for an alias.
  * @mapping: The file's mapping.
  * @index: The slot.

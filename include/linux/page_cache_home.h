@@ -26,10 +26,11 @@
  * fragments mutex nothing waits for memory: reclaim takes it.
  *
  * A home's folio is mapped read-only, and only by files that have an alias to
- * it.  A page table entry is made with the folio locked, after the alias was
- * seen in the slot; the alias is removed with the folio locked, and then what
+ * it.  A fault makes a page table entry with the folio locked, after the alias
+ * was seen in the slot; the alias is removed with the folio locked, and then what
  * the file has mapped.  So a fault either sees that the alias has gone or is
- * seen by who removes it.
+ * seen by who removes it.  fork() and mremap() copy and move page table entries
+ * without the folio's lock, which the walk that unmaps takes account of.
  */
 #ifndef _LINUX_PAGE_CACHE_HOME_H
 #define _LINUX_PAGE_CACHE_HOME_H
@@ -189,6 +190,9 @@ int page_cache_home_drop(struct address_space *mapping, pgoff_t index,
 			 enum page_cache_drop how);
 struct folio *page_cache_home_break(struct address_space *mapping,
 				    pgoff_t index, bool nowait, gfp_t gfp);
+struct folio *page_cache_home_break_folio(struct address_space *mapping,
+					  pgoff_t index,
+					  struct folio *home_folio, gfp_t gfp);
 void page_cache_home_forget(struct page_cache_home *home,
 			    struct address_space *mapping,
 			    pgoff_t first, pgoff_t last);
@@ -227,6 +231,10 @@ bool page_cache_home_begin_move(struct address_space *home,
 				struct folio *from, struct folio *to);
 void page_cache_home_end_move(struct address_space *home, struct folio *from,
 			      struct folio *to);
+bool page_cache_home_take_back(struct address_space *home, struct folio *folio,
+			       struct address_space *mapping, pgoff_t index,
+			       void *alias, void (*gone)(void *data),
+			       void *data);
 bool page_cache_slot_to_folio(struct address_space *mapping, pgoff_t index,
 			      void *alias, struct folio *folio,
 			      void (*gone)(void *data), void *data);
@@ -427,6 +435,13 @@ page_cache_home_walk(struct folio *folio, bool nowait,
 static inline struct folio *
 page_cache_home_break(struct address_space *mapping, pgoff_t index,
 		      bool nowait, gfp_t gfp)
+{
+	return NULL;
+}
+
+static inline struct folio *
+page_cache_home_break_folio(struct address_space *mapping, pgoff_t index,
+			    struct folio *home_folio, gfp_t gfp)
 {
 	return NULL;
 }

@@ -45,6 +45,10 @@
 //!   moment later the file could be given another block, and the block another file's write, while
 //!   the count still says that somebody vouches for the data.
 //!
+//! - *Take back* makes it zero, of a folio with one alias, as *migrate* does: it is the file's own
+//!   after that. With the folio locked and [`Home::fragments`] held nobody attaches to it or removes
+//!   the alias; it is frozen, so that nobody reads it for another file while it is written to.
+//!
 //! - *Migrate* takes the count along to the folio that replaces this one, with both locked and
 //!   [`Home::fragments`] held, and leaves a dead one: who has found the old one in the home's tree
 //!   may not attach to it any more.
@@ -767,6 +771,52 @@ impl Home {
         walked.is_ok() && count.is_zero()
     }
 
+    /// Gives a folio back to the file that has the only alias to it, in the slot `index`. Says
+    /// `false` if it has to be copied: there are others, or somebody uses it.
+    ///
+    /// # Safety
+    ///
+    /// `folio` must be this home's, and `alias` name it; `mapping` must be that of an inode that the
+    /// caller keeps.
+    unsafe fn take_back(
+        &self,
+        folio: &Locked,
+        mapping: *mut bindings::address_space,
+        index: usize,
+        alias: *mut c_void,
+        nowait: bool,
+    ) -> bool {
+        // SAFETY: By the safety requirements.
+        let count = unsafe { AliasCount::of(folio) };
+        if count.get() != 1 || !folio.is_uptodate() {
+            return false;
+        }
+        let Ok(_fragments) = self.lock_fragments(nowait) else {
+            return false;
+        };
+        // With them locked nobody attaches, and as the folio is locked nobody removes an alias.
+        //
+        // SAFETY: By the safety requirements the mapping exists.
+        if count.get() != 1
+            || !unsafe { bindings::page_cache_slot_has_alias(mapping, index, alias) }
+        {
+            return false;
+        }
+        // SAFETY: As above. The count is not looked at while the folio is frozen, and then it is
+        // the file's: that has no use for private data yet.
+        unsafe {
+            bindings::page_cache_home_take_back(
+                self.mapping,
+                folio.as_ptr(),
+                mapping,
+                index,
+                alias,
+                Some(AliasCount::dec),
+                ptr::from_ref(&count).cast_mut().cast(),
+            )
+        }
+    }
+
     /// Puts another folio in the place of one, in the home and in all slots that name it.
     ///
     /// # Safety
@@ -1056,10 +1106,79 @@ unsafe fn drop_alias(
     Ok(false)
 }
 
-/// Replaces the alias in a slot by a folio of the file's own, and returns that, locked and with a
-/// reference. `None` means that there is no alias.
+/// Replaces the alias to a folio in a slot by a folio of the file's own, and returns that, locked
+/// and with a reference. `None` means that there is no such alias.
 ///
-/// The new folio has the data if the home has; else the file reads it.
+/// It is the home's folio itself if no other file shares it and nobody uses it. Else it is a new
+/// one, which has the data if the home has; if not, the file reads it.
+///
+/// # Safety
+///
+/// `mapping` must be that of an inode that the caller keeps. `home_folio` must be what `alias` was
+/// seen to name there, and the caller's only reference to it be this.
+unsafe fn break_alias_to(
+    mapping: *mut bindings::address_space,
+    index: usize,
+    home_folio: &Folio,
+    alias: *mut c_void,
+    nowait: bool,
+    gfp: bindings::gfp_t,
+) -> Result<Option<ARef<Folio>>> {
+    let lock = || match nowait {
+        true => home_folio.try_lock().ok_or(EAGAIN),
+        false => Ok(home_folio.lock()),
+    };
+    // SAFETY: An alias led to it.
+    if unsafe { AliasCount::of(home_folio) }.get() == 1 {
+        let locked = lock()?;
+        // SAFETY: If the alias is still there, the folio is in a home, as it is locked: then its
+        // mapping is one's, and stays.
+        unsafe {
+            if bindings::page_cache_slot_has_alias(mapping, index, alias) {
+                let home = Mapping::<Home>::from_raw(bindings::page_cache_folio_mapping(
+                    home_folio.as_ptr(),
+                ));
+                if home.data().take_back(&locked, mapping, index, alias, nowait) {
+                    locked.into_locked();
+                    return Ok(Some(home_folio.into()));
+                }
+            }
+        }
+    }
+
+    // SAFETY: By the safety requirements.
+    let folio = NonNull::new(unsafe { bindings::page_cache_alloc_folio(mapping, gfp) })
+        .ok_or(if nowait { EAGAIN } else { ENOMEM })?;
+    // SAFETY: The allocation came with a reference, which is ours.
+    let folio: ARef<Folio> = unsafe { ARef::from_raw(folio.cast()) };
+    // SAFETY: It came locked, and nobody else knows of it.
+    let own = unsafe { LockedFolio::from_locked(&folio) };
+
+    let locked = lock()?;
+    // SAFETY: Both folios exist, are locked and of one page; nobody writes to a home's folio, and
+    // nobody sees the new one yet.
+    // Where the memory cannot be read, the file reads the device.
+    unsafe {
+        if bindings::folio_test_uptodate(home_folio.as_ptr())
+            && bindings::folio_mc_copy(folio.as_ptr(), home_folio.as_ptr()) == 0
+        {
+            bindings::folio_mark_uptodate(folio.as_ptr());
+        }
+    }
+    // SAFETY: As above; the new folio is in no mapping. The alias named the home's folio, which
+    // cannot have become something else since, as we have a reference.
+    let count = unsafe { AliasCount::of(home_folio) };
+    // SAFETY: As above, and the inode stays by the safety requirements.
+    if !unsafe { count.replace_alias(mapping, index, alias, &folio) } {
+        return Ok(None);
+    }
+    // SAFETY: An alias named the folio until now, so it is in a home.
+    unsafe { put_alias(&locked) };
+    own.into_locked();
+    Ok(Some(folio))
+}
+
+/// As [`break_alias_to`], whatever the slot names.
 ///
 /// # Safety
 ///
@@ -1074,40 +1193,8 @@ unsafe fn break_alias(
     let Some((home_folio, alias)) = (unsafe { get_alias(mapping, index) }) else {
         return Ok(None);
     };
-    // SAFETY: By the safety requirements.
-    let folio = NonNull::new(unsafe { bindings::page_cache_alloc_folio(mapping, gfp) })
-        .ok_or(if nowait { EAGAIN } else { ENOMEM })?;
-    // SAFETY: The allocation came with a reference, which is ours.
-    let folio: ARef<Folio> = unsafe { ARef::from_raw(folio.cast()) };
-    // SAFETY: It came locked, and nobody else knows of it.
-    let own = unsafe { LockedFolio::from_locked(&folio) };
-
-    let locked = if nowait {
-        home_folio.try_lock().ok_or(EAGAIN)?
-    } else {
-        home_folio.lock()
-    };
-    // SAFETY: Both folios exist, are locked and of one page; nobody writes to a home's folio, and
-    // nobody sees the new one yet.
-    // Where the memory cannot be read, the file reads the device.
-    unsafe {
-        if bindings::folio_test_uptodate(home_folio.as_ptr())
-            && bindings::folio_mc_copy(folio.as_ptr(), home_folio.as_ptr()) == 0
-        {
-            bindings::folio_mark_uptodate(folio.as_ptr());
-        }
-    }
-    // SAFETY: As above; the new folio is in no mapping. The alias named the home's folio, which
-    // cannot have become something else since, as we have a reference.
-    let count = unsafe { AliasCount::of(&home_folio) };
-    // SAFETY: As above, and the inode stays by the safety requirements.
-    if !unsafe { count.replace_alias(mapping, index, alias, &folio) } {
-        return Ok(None);
-    }
-    // SAFETY: An alias named the folio until now, so it is in a home.
-    unsafe { put_alias(&locked) };
-    own.into_locked();
-    Ok(Some(folio))
+    // SAFETY: By the safety requirements, and it is what the look-up found.
+    unsafe { break_alias_to(mapping, index, &home_folio, alias, nowait, gfp) }
 }
 
 /// Makes the home of a block device; the C caller owns it.
@@ -1292,6 +1379,34 @@ unsafe extern "C" fn page_cache_home_break(
 ) -> *mut bindings::folio {
     // SAFETY: By the safety requirements.
     match unsafe { break_alias(mapping, index, nowait, gfp) } {
+        Ok(Some(folio)) => ARef::into_raw(folio).cast().as_ptr(),
+        Ok(None) => ptr::null_mut(),
+        Err(err) => err.to_ptr(),
+    }
+}
+
+/// As [`page_cache_home_break`] of an alias to `home_folio`, for who has that already; it may sleep.
+///
+/// Returns null if the slot does not hold that alias (any more).
+///
+/// # Safety
+///
+/// `mapping` must be that of an inode that the caller keeps. `home_folio` must have been seen in
+/// that file, as a home's, and the caller have one reference to it.
+#[export]
+unsafe extern "C" fn page_cache_home_break_folio(
+    mapping: *mut bindings::address_space,
+    index: usize,
+    home_folio: *mut bindings::folio,
+    gfp: bindings::gfp_t,
+) -> *mut bindings::folio {
+    // SAFETY: The caller has a reference.
+    let home_folio = unsafe { Folio::from_raw(home_folio) };
+    let Some(alias) = Entry::alias(home_folio.pfn()) else {
+        return ptr::null_mut();
+    };
+    // SAFETY: By the safety requirements.
+    match unsafe { break_alias_to(mapping, index, home_folio, alias.into_raw(), false, gfp) } {
         Ok(Some(folio)) => ARef::into_raw(folio).cast().as_ptr(),
         Ok(None) => ptr::null_mut(),
         Err(err) => err.to_ptr(),

@@ -11,6 +11,7 @@
  */
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "page_cache_fixture.h"
@@ -429,6 +430,90 @@ TEST_F(changed, write_direct)
 	ASSERT_EQ(0, pc_write_direct(self->a, 4 * PC_PAGE, 3 * PC_PAGE, 2));
 	if (variant->state != COLD)
 		pc_expect_pages(_metadata, &self->start, 0, -3);
+	check(_metadata, self, variant->state);
+}
+
+/* Leaves file a alone with the data of its pages 5 to 8. */
+static int leave_alone(struct _test_data_changed *self)
+{
+	struct pc_file *files[] = { self->b, self->c };
+
+	for (int i = 0; i < 2; i++) {
+		int ret = pc_fallocate(files[i], FALLOC_FL_PUNCH_HOLE |
+						 FALLOC_FL_KEEP_SIZE,
+				       5 * PC_PAGE, 4 * PC_PAGE);
+
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+/* No CPU has a page on its way to the LRU any more: that is a reference. */
+static void drain(void)
+{
+	unsigned long nodes = 1;
+
+	/* Nothing has to move, but that is what it begins with. */
+	syscall(SYS_migrate_pages, 0, sizeof(nodes) * 8, &nodes, &nodes);
+}
+
+/* The page frame of a page of file a. */
+static uint64_t frame(struct _test_data_changed *self, size_t page)
+{
+	pc_touch(self->a->map + page * PC_PAGE);
+	return pc_pfn(self->a->map + page * PC_PAGE);
+}
+
+/* The last file that has a shared page gets it back: it is not copied. */
+TEST_F(changed, last_sharer_takes_page_back)
+{
+	uint64_t before[3];
+	struct pc_stat then;
+
+	ASSERT_EQ(0, leave_alone(self));
+	for (int i = 0; i < 3; i++)
+		before[i] = frame(self, 5 + i);
+	if (variant->state != MAPPED)
+		ASSERT_NE(NULL, pc_map(self->a, MAP, PROT_READ, MAP_SHARED));
+	drain();
+	pc_stat(&then);
+	ASSERT_EQ(0, pc_write(self->a, 5 * PC_PAGE + 1000, 100, 2));
+	ASSERT_EQ(0, pc_write(self->a, 6 * PC_PAGE, PC_PAGE, 3));
+	ASSERT_EQ(0, pc_write_mmap(self->a, 7 * PC_PAGE + 123, 200, 4));
+	pc_expect_pages(_metadata, &then, -3, -3);
+	pc_expect_count(_metadata, &then, PC_BREAK, 3);
+	for (int i = 0; i < 3; i++)
+		EXPECT_EQ(before[i], frame(self, 5 + i));
+	check(_metadata, self, variant->state);
+}
+
+/*
+ * Who is still reading a page for a file that has it no more does not see what
+ * the last one writes to it.
+ */
+TEST_F(changed, page_that_another_file_reads_is_copied)
+{
+	unsigned char want[PC_PAGE], got[PC_PAGE];
+	loff_t pos = 5 * PC_PAGE;
+	uint64_t before;
+	int p[2];
+
+	memcpy(want, self->b->m->data + pos, PC_PAGE);
+	ASSERT_EQ(0, pipe(p));
+	ASSERT_EQ(PC_PAGE, splice(self->b->fd, &pos, p[1], NULL, PC_PAGE, 0));
+	/* File a has it as well then. */
+	before = frame(self, 5);
+	ASSERT_EQ(0, leave_alone(self));
+	drain();
+	ASSERT_EQ(0, pc_write(self->a, 5 * PC_PAGE, PC_PAGE, 2));
+	if (pc_sharing())
+		EXPECT_NE(before, frame(self, 5));
+	ASSERT_EQ(PC_PAGE, read(p[0], got, PC_PAGE));
+	EXPECT_EQ(0, pc_compare("the page in the pipe", want, got, PC_PAGE,
+				5 * PC_PAGE));
+	close(p[0]);
+	close(p[1]);
 	check(_metadata, self, variant->state);
 }
 

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "page_cache_fixture.h"
@@ -289,6 +290,27 @@ static void expect_still_shared(struct __test_metadata *_metadata,
 TEST_F(moved, pageout_by_the_only_mapper)
 {
 	ASSERT_EQ(0, madvise(self->a->map, SIZE, MADV_PAGEOUT));
+	EXPECT_EQ(0, pages_mapped(self->a));
+	pc_expect_pages(_metadata, &self->fs.cold, 0, 0);
+	pc_expect_count(_metadata, &self->start, PC_RECLAIM, 3 * PAGES);
+	pc_expect_map(_metadata, self->a);
+	EXPECT_EQ(0, pc_verify_cycle(&self->fs));
+}
+
+/* The same by process_madvise(), half of the pages after the other. */
+TEST_F(moved, pageout_by_process_madvise)
+{
+	struct iovec v[2] = {
+		{ self->a->map, SIZE / 2 }, { self->a->map + SIZE / 2, SIZE / 2 },
+	};
+	int pidfd = syscall(SYS_pidfd_open, getpid(), 0);
+
+	ASSERT_LE(0, pidfd);
+	ASSERT_EQ(SIZE, syscall(SYS_process_madvise, pidfd, v, 2, MADV_COLD, 0));
+	EXPECT_EQ(PAGES, pages_mapped(self->a));
+	ASSERT_EQ(SIZE, syscall(SYS_process_madvise, pidfd, v, 2, MADV_PAGEOUT,
+				0));
+	close(pidfd);
 	EXPECT_EQ(0, pages_mapped(self->a));
 	pc_expect_pages(_metadata, &self->fs.cold, 0, 0);
 	pc_expect_count(_metadata, &self->start, PC_RECLAIM, 3 * PAGES);
