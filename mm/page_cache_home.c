@@ -263,6 +263,166 @@ bool page_cache_slot_to_alias(struct address_space *mapping, pgoff_t index,
 	return true;
 }
 
+/**
+ * page_cache_slot_is_free - May a slot become an alias?
+ * @mapping: The file's mapping.
+ * @index: The slot.
+ *
+ * Return: %true if there is nothing in it, or the shadow of one page.
+ */
+bool page_cache_slot_is_free(struct address_space *mapping, pgoff_t index)
+{
+	XA_STATE(xas, &mapping->i_pages, index);
+	bool is_free;
+	void *entry;
+
+	rcu_read_lock();
+	do {
+		entry = xas_load(&xas);
+	} while (xas_retry(&xas, entry));
+	is_free = !entry || (page_cache_entry_is_shadow(entry) &&
+			     !xas_get_order(&xas));
+	rcu_read_unlock();
+	return is_free;
+}
+
+/**
+ * page_cache_slot_attach - Put an alias into an empty slot.
+ * @mapping: The file's mapping.
+ * @index: The slot.
+ * @alias: The entry to store.
+ * @may: As for page_cache_slot_to_alias().  It counts the alias.
+ * @may_data: For @may.
+ * @gone: Takes it off the count again.
+ * @gone_data: For @gone.
+ *
+ * There is no locked folio in the slot that would keep it as it is.  What @may
+ * asks is therefore all that stands between an extent that the caller looked up
+ * and a file that was written to, written back and reclaimed since.
+ *
+ * Context: The file's invalidate_lock is held, and the home's fragments are.
+ * Return: %true if the slot holds the alias now.
+ */
+bool page_cache_slot_attach(struct address_space *mapping, pgoff_t index,
+			    void *alias, bool (*may)(void *data),
+			    void *may_data, void (*gone)(void *data),
+			    void *gone_data)
+{
+	XA_STATE(xas, &mapping->i_pages, index);
+	bool ok;
+	void *old;
+
+	mapping_set_update(&xas, mapping);
+	xas_lock_irq(&xas);
+	smp_mb();	/* as in page_cache_slot_to_alias() */
+	old = xas_load(&xas);
+	ok = !old || (page_cache_entry_is_shadow(old) && !xas_get_order(&xas));
+	ok = ok && !atomic_read_acquire(&mapping->host->i_dio_count) &&
+	     !IS_SWAPFILE(mapping->host) && may(may_data);
+	if (ok) {
+		xas_store(&xas, alias);
+		/* Out of memory: who reads does without. */
+		if (xas_error(&xas)) {
+			gone(gone_data);
+			ok = false;
+		}
+	}
+	xas_unlock_irq(&xas);
+
+	if (!ok)
+		return false;
+	page_cache_count(PAGE_CACHE_NR_ALIAS, 1);
+	count_vm_event(PAGE_CACHE_ATTACH);
+	return true;
+}
+
+/* A folio of the file's own at @index or behind it, locked, or %NULL. */
+static struct folio *lock_next_folio(struct address_space *mapping,
+				     pgoff_t *index, pgoff_t last)
+{
+	XA_STATE(xas, &mapping->i_pages, *index);
+	void *entry;
+
+	rcu_read_lock();
+	xas_for_each(&xas, entry, last) {
+		if (!xas_retry(&xas, entry) && !xa_is_value(entry))
+			break;
+	}
+	rcu_read_unlock();
+	if (!entry)
+		return NULL;
+	*index = max(*index, xas.xa_index);
+	return filemap_lock_folio(mapping, *index);
+}
+
+/* Is it clean, and nothing but data?  It is unmapped for that. */
+static bool make_idle(struct address_space *mapping, struct folio *folio)
+{
+	if (!folio_test_uptodate(folio) || folio_test_dirty(folio) ||
+	    folio_test_writeback(folio) || folio_test_dropbehind(folio))
+		return false;
+	if (folio_mapped(folio))
+		unmap_mapping_folio(folio);
+	if (folio_mapped(folio) || folio_test_dirty(folio))
+		return false;
+	if (folio_needs_release(folio) &&
+	    !filemap_release_folio(mapping, folio, GFP_NOFS))
+		return false;
+	/* It may be on its way to the LRU. */
+	if (folio_ref_count(folio) != 2)
+		lru_add_drain();
+	return true;
+}
+
+/**
+ * page_cache_next_idle - Look for a folio of a file that can go to a home.
+ * @mapping: The file's mapping.
+ * @index: Where to begin, and where it was found.
+ * @last: The last index to look at.
+ *
+ * Larger folios are split: those of homes have one page so far.
+ *
+ * Context: The file's invalidate_lock is held exclusively, so that nobody maps
+ * the folio or begins to read it.  May sleep.
+ * Return: A folio of one page, clean, up to date, not mapped and without private
+ * data, locked and with a reference; or %NULL.  Others may have references, too.
+ */
+struct folio *page_cache_next_idle(struct address_space *mapping,
+				   pgoff_t *index, pgoff_t last)
+{
+	struct folio *folio;
+	bool split;
+
+	/* What could not be written is clean, and not what is on disk. */
+	if (READ_ONCE(mapping->wb_err))
+		return NULL;
+
+	while (*index <= last) {
+		cond_resched();
+		folio = lock_next_folio(mapping, index, last);
+		if (!folio)
+			return NULL;
+		/* Gone meanwhile? */
+		if (IS_ERR(folio)) {
+			++*index;
+			continue;
+		}
+		if (!make_idle(mapping, folio)) {
+			*index = folio_next_index(folio);
+		} else if (!folio_test_large(folio)) {
+			return folio;
+		} else {
+			split = !split_folio(folio);
+			/* Then the same index is looked at again. */
+			if (!split)
+				*index = folio_next_index(folio);
+		}
+		folio_unlock(folio);
+		folio_put(folio);
+	}
+	return NULL;
+}
+
 /*
  * Unmap from a file what an alias named that is gone from its slot.
  *

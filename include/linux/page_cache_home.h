@@ -154,13 +154,21 @@ static inline unsigned long *page_cache_alias_count(struct folio *folio)
 	return (unsigned long *)&folio->private;
 }
 
-/* Make a file's locked folio that of a home. */
-static inline void page_cache_set_home(struct folio *folio,
+/*
+ * Make a file's locked folio that of a home; with @idle, only if the page cache
+ * and the caller have the only references, so that nobody can write to it.
+ */
+static inline bool page_cache_set_home(struct folio *folio,
 				       struct address_space *home,
-				       pgoff_t index)
+				       pgoff_t index, bool idle)
 {
+	if (idle && !folio_ref_freeze(folio, 2))
+		return false;
 	folio->mapping = home;
 	folio->index = index;
+	if (idle)
+		folio_ref_unfreeze(folio, 2);
+	return true;
 }
 
 /* Where readahead of a file is to go on, after it got another folio. */
@@ -175,7 +183,10 @@ static inline void page_cache_move_readahead(struct folio *from,
 
 /* rust/kernel/mm/page_cache/home.rs */
 extern const struct address_space_operations page_cache_home_aops;
-struct page_cache_home *page_cache_home_create(struct block_device *bdev);
+struct page_cache_home *
+page_cache_home_create(struct block_device *bdev,
+		       void (*ask)(struct address_space *mapping,
+				   pgoff_t index, unsigned long nr));
 void page_cache_home_destroy(struct page_cache_home *home);
 void page_cache_home_free(struct page_cache_home *home);
 void page_cache_home_set_enabled(struct page_cache_home *home, bool enabled);
@@ -186,6 +197,17 @@ enum page_cache_populate
 page_cache_home_populate(struct page_cache_home *home,
 			 struct address_space *mapping, struct folio *folio,
 			 const struct page_cache_extent *extent);
+void page_cache_home_ask(struct page_cache_home *home,
+			 struct address_space *mapping, pgoff_t index,
+			 unsigned long nr);
+void page_cache_home_attach(struct page_cache_home *home,
+			    struct address_space *mapping, pgoff_t first,
+			    pgoff_t last,
+			    const struct page_cache_extent *extent);
+void page_cache_home_adopt(struct page_cache_home *home,
+			   struct address_space *mapping, pgoff_t first,
+			   pgoff_t last,
+			   const struct page_cache_extent *extent);
 int page_cache_home_drop(struct address_space *mapping, pgoff_t index,
 			 enum page_cache_drop how);
 struct folio *page_cache_home_break(struct address_space *mapping,
@@ -220,6 +242,13 @@ void page_cache_home_undo_insert(struct page_cache_insertion *insertion,
 bool page_cache_slot_to_alias(struct address_space *mapping, pgoff_t index,
 			      struct folio *folio, void *alias, bool donate,
 			      bool (*may)(void *data), void *data);
+bool page_cache_slot_is_free(struct address_space *mapping, pgoff_t index);
+bool page_cache_slot_attach(struct address_space *mapping, pgoff_t index,
+			    void *alias, bool (*may)(void *data),
+			    void *may_data, void (*gone)(void *data),
+			    void *gone_data);
+struct folio *page_cache_next_idle(struct address_space *mapping,
+				   pgoff_t *index, pgoff_t last);
 bool page_cache_slot_has_alias(struct address_space *mapping, pgoff_t index,
 			       const void *alias);
 bool page_cache_slot_clear_alias(struct address_space *mapping, pgoff_t index,
@@ -301,6 +330,26 @@ static inline bool mapping_shares_cache(const struct address_space *mapping)
 	struct page_cache_home *home = mapping_home(mapping);
 
 	return home && page_cache_home_enabled(home);
+}
+
+/**
+ * page_cache_ask_home - Let a file share what its home has, before it is read.
+ * @mapping: The file's mapping, with its invalidate_lock held.
+ * @index: First index, in pages.
+ * @nr: How many pages.
+ *
+ * Slots in which there is nothing become aliases.  Nothing is allocated for
+ * them but nodes of i_pages, and nothing is read.
+ *
+ * Context: May sleep, and must not re-enter the file system for memory.
+ */
+static inline void page_cache_ask_home(struct address_space *mapping,
+				       pgoff_t index, unsigned long nr)
+{
+	struct page_cache_home *home = mapping_home(mapping);
+
+	if (home && page_cache_home_enabled(home))
+		page_cache_home_ask(home, mapping, index, nr);
 }
 
 /**
@@ -389,7 +438,9 @@ static inline void filemap_forget_home(struct address_space *mapping,
 #else /* !CONFIG_PAGE_CACHE_SHARE */
 
 static inline struct page_cache_home *
-page_cache_home_create(struct block_device *bdev)
+page_cache_home_create(struct block_device *bdev,
+		       void (*ask)(struct address_space *mapping,
+				   pgoff_t index, unsigned long nr))
 {
 	return NULL;
 }
@@ -415,6 +466,25 @@ page_cache_home_populate(struct page_cache_home *home,
 			 const struct page_cache_extent *extent)
 {
 	return PAGE_CACHE_PRIVATE;
+}
+
+static inline void
+page_cache_home_attach(struct page_cache_home *home,
+		       struct address_space *mapping, pgoff_t first,
+		       pgoff_t last, const struct page_cache_extent *extent)
+{
+}
+
+static inline void
+page_cache_home_adopt(struct page_cache_home *home,
+		      struct address_space *mapping, pgoff_t first,
+		      pgoff_t last, const struct page_cache_extent *extent)
+{
+}
+
+static inline void page_cache_ask_home(struct address_space *mapping,
+				       pgoff_t index, unsigned long nr)
+{
 }
 
 static inline int page_cache_home_drop(struct address_space *mapping,

@@ -32,11 +32,16 @@ rust_helper_page_cache_alias_count(struct folio *folio)
 	return page_cache_alias_count(folio);
 }
 
-__rust_helper void rust_helper_page_cache_set_home(struct folio *folio,
-						   struct address_space *home,
-						   pgoff_t index)
+__rust_helper bool rust_helper_folio_test_locked(const struct folio *folio)
 {
-	page_cache_set_home(folio, home, index);
+	return folio_test_locked(folio);
+}
+
+__rust_helper bool rust_helper_page_cache_set_home(struct folio *folio,
+						   struct address_space *home,
+						   pgoff_t index, bool idle)
+{
+	return page_cache_set_home(folio, home, index, idle);
 }
 
 __rust_helper void rust_helper_page_cache_move_readahead(struct folio *from,

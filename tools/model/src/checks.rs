@@ -123,6 +123,8 @@ impl Check {
             Rule::BreakBeforeWrite => &[Read, Write],
             Rule::TakeBackFreeze => &[Read, Punch, Write],
             Rule::TakeBackLocked => &[Read, Write],
+            Rule::AskSlotEmpty => &[Read, Write],
+            Rule::AdoptClean => &[Read, Write, Reflink],
             Rule::ValidExtent => &[Read, Direct, Writeback, Write],
             Rule::DirectCount => &[Read, Direct, Punch],
             Rule::DirectDrop => &[Read, Direct, Punch],

@@ -172,6 +172,9 @@ pub enum Pc {
     WaitOwnRead,
     // page_cache_ra_unbounded(), iomap_readahead_iter()
     Populate,
+    // Home::attach_range()
+    AskGet,
+    AskStore,
     Map,
     HomeLoad,
     HomeGet,
@@ -203,6 +206,9 @@ pub enum Pc {
     TruncateLock,
     Forget,
     Remap,
+    // Home::adopt()
+    AdoptInsert,
+    AdoptStore,
     // drop_alias()
     DropLoad,
     DropGet,

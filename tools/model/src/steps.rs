@@ -32,6 +32,10 @@ pub enum Rule {
     TakeBackFreeze,
     /// ... and if the file's is the only alias, which is looked at with the fragments locked.
     TakeBackLocked,
+    /// A slot for which there is no locked folio becomes an alias only if it is empty.
+    AskSlotEmpty,
+    /// What a clone finds in the home must be on the device: only what is clean moves there.
+    AdoptClean,
     /// A slot becomes an alias only if the block map is still what it was.
     ValidExtent,
     /// A slot does not become an alias while direct I/O is in flight.
@@ -68,7 +72,7 @@ pub enum Rule {
 
 impl Rule {
     /// Those without any one of which it fails.
-    pub const NEEDED: [Rule; 20] = [
+    pub const NEEDED: [Rule; 22] = [
         Rule::Recheck,
         Rule::IncUnlessZero,
         Rule::DecWithSlot,
@@ -76,6 +80,8 @@ impl Rule {
         Rule::BreakBeforeWrite,
         Rule::TakeBackFreeze,
         Rule::TakeBackLocked,
+        Rule::AskSlotEmpty,
+        Rule::ValidExtent,
         Rule::DirectCount,
         Rule::DirectDrop,
         Rule::DropBeforeRemap,
@@ -93,13 +99,12 @@ impl Rule {
 
     /// Second nets: it holds without any one of them, too.
     ///
-    /// - Whoever changes the block map has to lock the folio that the reader has locked, unless
-    ///   that is direct I/O, which counts itself. The question whether the extent is valid is there
-    ///   for changes that do neither.
+    /// - Before blocks are shared, what is dirty is written, and nobody can write until that is
+    ///   done. A folio that is dirty nevertheless does not go to the home.
     /// - A folio that moves is frozen while aliases are rewritten, so nobody can lock it.
     /// - While the folio is locked that another one moves to, no alias to it is removed before the
     ///   page table is right. If one were, the migration entry would have to go with it.
-    pub const NETS: [Rule; 3] = [Rule::ValidExtent, Rule::MigrateLockSrc, Rule::UnmapEntries];
+    pub const NETS: [Rule; 3] = [Rule::AdoptClean, Rule::MigrateLockSrc, Rule::UnmapEntries];
 
     /// As it is called on the command line.
     pub fn name(self) -> &'static str {
@@ -111,6 +116,8 @@ impl Rule {
             Rule::BreakBeforeWrite => "break-before-write",
             Rule::TakeBackFreeze => "take-back-freeze",
             Rule::TakeBackLocked => "take-back-locked",
+            Rule::AskSlotEmpty => "ask-slot-empty",
+            Rule::AdoptClean => "adopt-clean",
             Rule::ValidExtent => "valid-extent",
             Rule::DirectCount => "direct-count",
             Rule::DirectDrop => "direct-drop",
@@ -206,7 +213,12 @@ impl<'a> Stepper<'a> {
     /// Takes the step at which the thread is.
     pub fn run(mut self) -> Step {
         // What has only one way to go on.
-        if self.choice != 0 && !matches!(self.me.pc, Pc::Map | Pc::DioMap) {
+        if self.choice != 0
+            && !matches!(
+                self.me.pc,
+                Pc::Populate | Pc::Map | Pc::DioMap | Pc::AdoptInsert
+            )
+        {
             return Err(Blocked);
         }
         match self.me.pc {
@@ -218,6 +230,8 @@ impl<'a> Stepper<'a> {
             Pc::WaitUnlocked => self.wait_unlocked()?,
             Pc::WaitOwnRead => self.wait_own_read()?,
             Pc::Populate => self.populate()?,
+            Pc::AskGet => self.ask_get()?,
+            Pc::AskStore => self.ask_store(),
             Pc::Map => self.map()?,
             Pc::HomeLoad => self.home_load(),
             Pc::HomeGet => self.home_get(),
@@ -242,7 +256,9 @@ impl<'a> Stepper<'a> {
             Pc::WbEnd => self.wb_end(),
             Pc::TruncateLock => self.truncate_lock()?,
             Pc::Forget => self.forget()?,
-            Pc::Remap => self.remap_and_unlock(),
+            Pc::Remap => self.change_map(),
+            Pc::AdoptInsert => self.adopt_insert()?,
+            Pc::AdoptStore => self.adopt_store(),
             Pc::DropLoad => self.drop_load(),
             Pc::DropGet => self.drop_get(),
             Pc::DropLock => self.drop_lock()?,

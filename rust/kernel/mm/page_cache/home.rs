@@ -314,6 +314,11 @@ struct Question<'a, F> {
 }
 
 impl<F: FnMut() -> bool> Question<'_, F> {
+    /// [`Self::ask`] for a closure whose type has no name.
+    fn asked(&self) -> unsafe extern "C" fn(*mut c_void) -> bool {
+        Self::ask
+    }
+
     /// # Safety
     ///
     /// `data` must point to a `Question<F>` that nobody else uses, and the `i_pages` lock of the
@@ -440,6 +445,10 @@ impl<'a> Insertion<'a> {
     }
 }
 
+/// How a file system is asked to call [`page_cache_home_attach`] for what a file maps; see
+/// `page_cache_home_create()`.
+type Ask = Option<unsafe extern "C" fn(*mut bindings::address_space, usize, usize)>;
+
 /// The cached data of the blocks of one device.
 ///
 /// # Invariants
@@ -450,6 +459,7 @@ impl<'a> Insertion<'a> {
 #[pin_data]
 struct Home {
     bdev: *const bindings::block_device,
+    ask: Ask,
     inode: NonNull<bindings::inode>,
     mapping: *mut bindings::address_space,
     enabled: Atomic<bool>,
@@ -469,11 +479,14 @@ impl Home {
     /// How many fragments go while others wait for the lock.
     const FORGET_AT_ONCE: usize = 256;
 
+    /// How many slots are given an alias while others wait for the lock.
+    const ATTACH_AT_ONCE: usize = 128;
+
     /// How many slots are looked at while readers of a folio that moves wait for that, without
     /// sleeping. Some hundred nanoseconds each.
     const MOVE_AT_ONCE: usize = 512;
 
-    fn new(bdev: *const bindings::block_device) -> Result<Pin<KBox<Self>>> {
+    fn new(bdev: *const bindings::block_device, ask: Ask) -> Result<Pin<KBox<Self>>> {
         // SAFETY: May be called from a context that may sleep, which the mount of a file system is.
         let inode = NonNull::new(unsafe { bindings::page_cache_home_inode() }).ok_or(ENOMEM)?;
         // SAFETY: We have a reference to the inode.
@@ -481,6 +494,7 @@ impl Home {
         let home = KBox::pin_init(
             pin_init!(Self {
                 bdev,
+                ask,
                 inode,
                 mapping,
                 enabled: Atomic::new(true),
@@ -512,7 +526,7 @@ impl Home {
         for _ in 0..Self::TRIES {
             let outcome = match self.lookup(slot.extent.home_index) {
                 Some(found) => self.attach(slot, &found),
-                None => self.donate(slot),
+                None => self.donate(slot, false),
             };
             if !matches!(outcome, Outcome::LookAgain) {
                 return outcome;
@@ -610,7 +624,9 @@ impl Home {
     }
 
     /// Makes a file's folio the home's.
-    fn donate(&self, slot: &Slot<'_>) -> Outcome {
+    ///
+    /// With `idle`, only if nobody but the page cache and the caller has a reference.
+    fn donate(&self, slot: &Slot<'_>, idle: bool) -> Outcome {
         let folio = slot.folio;
         let Some(alias) = Entry::alias(folio.pfn()) else {
             return Outcome::Private;
@@ -629,9 +645,13 @@ impl Home {
                     // SAFETY: The folio is locked and in the home's tree. Who finds it by the
                     // file's slot at this moment takes its lock and sees that it is not the
                     // file's any more.
-                    unsafe { bindings::page_cache_set_home(folio.as_ptr(), self.mapping, index) };
-                    count.first();
-                    true
+                    let donated = unsafe {
+                        bindings::page_cache_set_home(folio.as_ptr(), self.mapping, index, idle)
+                    };
+                    if donated {
+                        count.first();
+                    }
+                    donated
                 });
                 if !donated {
                     insertion.undo(folio, fragments);
@@ -649,6 +669,151 @@ impl Home {
                 Some(Err(EEXIST)) => Outcome::LookAgain,
                 _ => Outcome::Private,
             };
+        }
+    }
+
+    /// Lets empty slots of a file name what the home has of an extent, without a folio of the
+    /// file's: the slots from `first` to `last`, of which the first is the extent's `home_index`.
+    ///
+    /// # Safety
+    ///
+    /// `mapping` must be that of an inode that the caller keeps, with its `invalidate_lock` held,
+    /// and `first` to `last` lie in the extent.
+    unsafe fn attach_range(
+        &self,
+        mapping: *mut bindings::address_space,
+        first: usize,
+        last: usize,
+        extent: &bindings::page_cache_extent,
+    ) {
+        let mut spare = Spare::default();
+        let mut next = first;
+        while next <= last && self.enabled.load(Relaxed) {
+            let mut fragments = self.fragments.lock();
+            let end = last.min(next + (Self::ATTACH_AT_ONCE - 1));
+            let before = fragments.len();
+            let mut covered = Ok(());
+            while next <= end && covered.is_ok() {
+                let home_index = extent.home_index + (next - first);
+                let run = Run {
+                    file: mapping as usize,
+                    index: next,
+                    home: home_index,
+                    first: extent.first,
+                    last: extent.last,
+                };
+                match self.lookup(home_index) {
+                    // SAFETY: By the safety requirements the mapping exists.
+                    Some(found) if unsafe { bindings::page_cache_slot_is_free(mapping, next) } => {
+                        covered = fragments.cover(&run, &mut spare);
+                        if covered.is_err() {
+                            break;
+                        }
+                        // SAFETY: By the safety requirements; a fragment covers the slot.
+                        if !unsafe { self.attach_empty(mapping, next, extent, &found) } {
+                            return count_fragments(before, fragments.len());
+                        }
+                    }
+                    _ => {}
+                }
+                next += 1;
+            }
+            count_fragments(before, fragments.len());
+            drop(fragments);
+            // As in `with_cover`.
+            if covered.is_err()
+                && spare
+                    .fill(GFP_KERNEL_ACCOUNT | __GFP_NORETRY | __GFP_NOWARN)
+                    .is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    /// Puts an alias to `found` into a slot, if that is empty. Says `false` if it is no use to go
+    /// on with others: memory is short, or the file is changing.
+    ///
+    /// # Safety
+    ///
+    /// `mapping` must be that of an inode that the caller keeps. The fragments must be locked, and
+    /// one of them cover the slot.
+    unsafe fn attach_empty(
+        &self,
+        mapping: *mut bindings::address_space,
+        index: usize,
+        extent: &bindings::page_cache_extent,
+        found: &Folio,
+    ) -> bool {
+        // What the home could not read is not for others.
+        //
+        // SAFETY: The folio exists.
+        if !found.is_uptodate() && !unsafe { bindings::folio_test_locked(found.as_ptr()) } {
+            return true;
+        }
+        let Some(alias) = Entry::alias(found.pfn()) else {
+            return true;
+        };
+        if !self.owns(found) {
+            return true;
+        }
+        // SAFETY: It is this home's, or was just now.
+        let count = unsafe { AliasCount::of(found) };
+        let mut dead = false;
+        let mut question = Question {
+            extent,
+            also: || {
+                let attached = self.owns(found) && count.inc_unless_zero();
+                dead = !attached;
+                attached
+            },
+        };
+        // SAFETY: By the safety requirements. The question outlives the call, which asks it with
+        // the lock held; `dec` is given what it asks for.
+        let attached = unsafe {
+            bindings::page_cache_slot_attach(
+                mapping,
+                index,
+                alias.into_raw(),
+                Some(question.asked()),
+                ptr::from_mut(&mut question).cast(),
+                Some(AliasCount::dec),
+                ptr::from_ref(&count).cast_mut().cast(),
+            )
+        };
+        attached || dead
+    }
+
+    /// Moves what a file has cached of an extent to the home, as far as it is clean and nobody uses
+    /// it: the slots from `first` to `last`, of which the first is the extent's `home_index`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::attach_range`], with the `invalidate_lock` held exclusively.
+    unsafe fn adopt_range(
+        &self,
+        mapping: *mut bindings::address_space,
+        first: usize,
+        last: usize,
+        extent: &bindings::page_cache_extent,
+    ) {
+        let mut index = first;
+        while self.enabled.load(Relaxed) {
+            // SAFETY: By the safety requirements.
+            let folio = unsafe { bindings::page_cache_next_idle(mapping, &mut index, last) };
+            let Some(folio) = NonNull::new(folio) else {
+                return;
+            };
+            // SAFETY: The look-up took a reference, which is ours.
+            let folio: ARef<Folio> = unsafe { ARef::from_raw(folio.cast()) };
+            let mut extent = *extent;
+            extent.home_index += index - first;
+            // SAFETY: It is locked, which is for us to undo.
+            let locked = unsafe { LockedFolio::from_locked(&folio) };
+            // SAFETY: It is locked and in the mapping.
+            self.donate(&unsafe { Slot::new(mapping, &folio, &extent) }, true);
+            drop(locked);
+            index += 1;
         }
     }
 
@@ -1205,8 +1370,9 @@ unsafe fn break_alias(
 #[export]
 unsafe extern "C" fn page_cache_home_create(
     bdev: *mut bindings::block_device,
+    ask: Ask,
 ) -> *mut bindings::page_cache_home {
-    match Home::new(bdev) {
+    match Home::new(bdev, ask) {
         // SAFETY: It is treated as pinned: C knows the address only.
         Ok(home) => KBox::into_raw(unsafe { Pin::into_inner_unchecked(home) }).cast(),
         Err(err) => err.to_ptr(),
@@ -1308,6 +1474,60 @@ unsafe extern "C" fn page_cache_home_populate(
         Outcome::Donated => bindings::page_cache_populate_PAGE_CACHE_DONATED,
         _ => bindings::page_cache_populate_PAGE_CACHE_PRIVATE,
     }
+}
+
+/// Asks the file system of a home what a file maps, to let the file share what the home has.
+///
+/// # Safety
+///
+/// `home` must be that of `mapping`, whose `invalidate_lock` is held.
+#[export]
+unsafe extern "C" fn page_cache_home_ask(
+    home: *mut bindings::page_cache_home,
+    mapping: *mut bindings::address_space,
+    index: usize,
+    nr: usize,
+) {
+    // SAFETY: By the safety requirements.
+    if let Some(ask) = unsafe { &*home.cast::<Home>() }.ask {
+        // SAFETY: The file system gave us the function, and it is called as it was promised.
+        unsafe { ask(mapping, index, nr) };
+    }
+}
+
+/// Lets empty slots of a file name what the home has of an extent.
+///
+/// # Safety
+///
+/// `home` must be that of `mapping`, whose `invalidate_lock` is held and whose inode the caller
+/// keeps; the slots `first` to `last` must lie in the extent.
+#[export]
+unsafe extern "C" fn page_cache_home_attach(
+    home: *mut bindings::page_cache_home,
+    mapping: *mut bindings::address_space,
+    first: usize,
+    last: usize,
+    extent: *const bindings::page_cache_extent,
+) {
+    // SAFETY: By the safety requirements.
+    unsafe { (*home.cast::<Home>()).attach_range(mapping, first, last, &*extent) };
+}
+
+/// Moves what a file has cached of an extent to the home, as far as it is clean and not in use.
+///
+/// # Safety
+///
+/// As for [`page_cache_home_attach`], and the `invalidate_lock` is held exclusively.
+#[export]
+unsafe extern "C" fn page_cache_home_adopt(
+    home: *mut bindings::page_cache_home,
+    mapping: *mut bindings::address_space,
+    first: usize,
+    last: usize,
+    extent: *const bindings::page_cache_extent,
+) {
+    // SAFETY: By the safety requirements.
+    unsafe { (*home.cast::<Home>()).adopt_range(mapping, first, last, &*extent) };
 }
 
 /// Removes the alias in a slot of a file, and what the file has mapped of it.

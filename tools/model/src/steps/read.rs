@@ -145,13 +145,63 @@ impl Stepper<'_> {
         if self.file().invalidating {
             return Err(Blocked);
         }
-        self.file().populating += 1;
-        if self.slot() != Entry::Empty {
-            self.populated();
-            return Ok(());
+        let block = self.page().block;
+        if self.choice != 0 && (block.is_none() || self.me.alone) {
+            return Err(Blocked);
         }
-        self.add_folio(Pc::Map);
+        self.file().populating += 1;
+        if self.choice != 0 {
+            self.me.block = block;
+            self.me.valid = true;
+            self.goto(Pc::AskGet);
+        } else {
+            self.fill();
+        }
         Ok(())
+    }
+
+    fn fill(&mut self) {
+        if self.slot() == Entry::Empty {
+            self.add_folio(Pc::Map);
+        } else {
+            self.populated();
+        }
+    }
+
+    /// What the home has needs no folio: all of it with the fragments locked.
+    pub(super) fn ask_get(&mut self) -> Step {
+        if self.state.fragments_locked {
+            return Err(Blocked);
+        }
+        let Some(frame) = self.state.home[self.my_block()] else {
+            self.fill();
+            return Ok(());
+        };
+        // It looks again for as long as the folio is frozen.
+        if !self.try_get(frame, true) {
+            return Err(Blocked);
+        }
+        self.state.fragments_locked = true;
+        self.goto(Pc::AskStore);
+        Ok(())
+    }
+
+    pub(super) fn ask_store(&mut self) {
+        let home = Owner::Home(self.my_block() as Block);
+        let frame = self.me.found.unwrap_or_default();
+        let empty = self.slot() == Entry::Empty || !self.rules.has(Rule::AskSlotEmpty);
+        if empty
+            && self.may_become_alias()
+            && self.found().owner == home
+            && self.found().aliases != 0
+        {
+            self.cover();
+            self.found().aliases += 1;
+            self.page().slot = Entry::Alias(frame);
+        }
+        self.state.fragments_locked = false;
+        self.put_found();
+        self.fill();
     }
 
     /// Asks the file system, with the choice not to offer the page to the home.

@@ -212,17 +212,78 @@ impl Stepper<'_> {
         Ok(())
     }
 
-    pub(super) fn remap_and_unlock(&mut self) {
+    pub(super) fn change_map(&mut self) {
         if self.me.op == Op::Reflink {
             let from = *self.state.page(self.me.file2, self.me.index2);
             self.remap(from.block);
             self.expect(from.expected);
-            let file2 = usize::from(self.me.file2);
-            self.state.files[file2].writing = false;
-            self.state.files[file2].invalidating = false;
+            self.goto(Pc::AdoptInsert);
         } else {
             self.remap(None);
             self.expect(ZEROES);
+            self.unlock_files();
+        }
+    }
+
+    /// What the source has cached goes to the home, so that the clone finds it: it arrives there,
+    /// locked. It is the choice not to do so.
+    pub(super) fn adopt_insert(&mut self) -> Step {
+        let page = *self.state.page(self.me.file2, self.me.index2);
+        let (Some(block), Entry::Folio(frame)) = (page.block, page.slot) else {
+            if self.choice == 0 {
+                return Err(Blocked);
+            }
+            self.unlock_files();
+            return Ok(());
+        };
+        if self.choice != 0 {
+            self.unlock_files();
+            return Ok(());
+        }
+        if let Pte::Maps(_) = page.pte {
+            self.unmap_page(self.me.file2, self.me.index2);
+        }
+        let folio = *self.state.folio(frame);
+        let clean = !folio.dirty && !folio.writeback || !self.rules.has(Rule::AdoptClean);
+        let free = self.state.home[usize::from(block)].is_none();
+        if self.state.fragments_locked || folio.locked || !folio.uptodate || !clean || !free {
+            return Err(Blocked);
+        }
+        self.state.fragments_locked = true;
+        self.state.home[usize::from(block)] = Some(frame);
+        let folio = self.state.folio_mut(frame);
+        folio.locked = true;
+        folio.refs += 1;
+        self.me.found = Some(frame);
+        self.me.block = Some(block);
+        self.goto(Pc::AdoptStore);
+        Ok(())
+    }
+
+    /// It is the home's if nobody else has a reference, which is asked by freezing it.
+    pub(super) fn adopt_store(&mut self) {
+        let block = self.my_block();
+        let frame = self.me.found.unwrap_or_default();
+        if self.found().refs == 2 {
+            self.found().owner = Owner::Home(block as Block);
+            self.found().aliases = 1;
+            let page = self.state.page_mut(self.me.file2, self.me.index2);
+            page.fragments = 1 << block;
+            page.slot = Entry::Alias(frame);
+        } else {
+            self.state.home[block] = None;
+        }
+        self.state.fragments_locked = false;
+        self.found().locked = false;
+        self.put_found();
+        self.unlock_files();
+    }
+
+    fn unlock_files(&mut self) {
+        if self.me.op == Op::Reflink {
+            let file2 = usize::from(self.me.file2);
+            self.state.files[file2].writing = false;
+            self.state.files[file2].invalidating = false;
         }
         self.file().invalidating = false;
         self.file().writing = false;

@@ -11,7 +11,6 @@
  */
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "page_cache_fixture.h"
@@ -449,15 +448,6 @@ static int leave_alone(struct _test_data_changed *self)
 	return 0;
 }
 
-/* No CPU has a page on its way to the LRU any more: that is a reference. */
-static void drain(void)
-{
-	unsigned long nodes = 1;
-
-	/* Nothing has to move, but that is what it begins with. */
-	syscall(SYS_migrate_pages, 0, sizeof(nodes) * 8, &nodes, &nodes);
-}
-
 /* The page frame of a page of file a. */
 static uint64_t frame(struct _test_data_changed *self, size_t page)
 {
@@ -476,7 +466,7 @@ TEST_F(changed, last_sharer_takes_page_back)
 		before[i] = frame(self, 5 + i);
 	if (variant->state != MAPPED)
 		ASSERT_NE(NULL, pc_map(self->a, MAP, PROT_READ, MAP_SHARED));
-	drain();
+	pc_drain();
 	pc_stat(&then);
 	ASSERT_EQ(0, pc_write(self->a, 5 * PC_PAGE + 1000, 100, 2));
 	ASSERT_EQ(0, pc_write(self->a, 6 * PC_PAGE, PC_PAGE, 3));
@@ -505,7 +495,7 @@ TEST_F(changed, page_that_another_file_reads_is_copied)
 	/* File a has it as well then. */
 	before = frame(self, 5);
 	ASSERT_EQ(0, leave_alone(self));
-	drain();
+	pc_drain();
 	ASSERT_EQ(0, pc_write(self->a, 5 * PC_PAGE, PC_PAGE, 2));
 	if (pc_sharing())
 		EXPECT_NE(before, frame(self, 5));

@@ -21,6 +21,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 
@@ -728,6 +729,49 @@ int pc_drop_caches(const char *how)
 		return pc_err("drop_caches");
 	}
 	return 0;
+}
+
+/* The start of a file that the device has in sysfs. */
+static bool device_file(struct pc_fs *fs, const char *name, char *buf,
+			size_t len)
+{
+	char path[96];
+	struct stat st;
+
+	if (stat(fs->dev, &st))
+		return false;
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%s",
+		 major(st.st_rdev), minor(st.st_rdev), name);
+	return pc_read_str(path, buf, len) >= 0;
+}
+
+/* A partition has no queue of its own. */
+bool pc_counts_reads(struct pc_fs *fs)
+{
+	char buf[16];
+
+	return (device_file(fs, "queue/iostats", buf, sizeof(buf)) ||
+		device_file(fs, "../queue/iostats", buf, sizeof(buf))) &&
+	       atoi(buf);
+}
+
+int64_t pc_sectors_read(struct pc_fs *fs)
+{
+	long long sectors = -1;
+	char buf[256];
+
+	if (!device_file(fs, "stat", buf, sizeof(buf)) ||
+	    sscanf(buf, "%*u %*u %lld", &sectors) != 1)
+		return -1;
+	return sectors;
+}
+
+void pc_drain(void)
+{
+	unsigned long nodes = 1;
+
+	/* Nothing has to move, but this is what it begins with. */
+	syscall(SYS_migrate_pages, 0, sizeof(nodes) * 8, &nodes, &nodes);
 }
 
 /* Patterns */

@@ -178,6 +178,12 @@ uint64_t pc_rand(uint64_t *state);
 
 /* sync and drop clean page cache, dentries and inodes ("1", "2" or "3") */
 int pc_drop_caches(const char *how);
+/* Does the device count what it reads?  It may be told not to. */
+bool pc_counts_reads(struct pc_fs *fs);
+/* Sectors it has read so far, or -1. */
+int64_t pc_sectors_read(struct pc_fs *fs);
+/* No CPU has pages on their way to the LRU then, which count as in use. */
+void pc_drain(void);
 
 /* A file of the fs, its model empty and with room for cap bytes. */
 int pc_open(struct pc_file **f, struct pc_fs *fs, const char *name, int flags,

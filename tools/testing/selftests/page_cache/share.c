@@ -5,8 +5,6 @@
  * kernel, numbers of pages only on one that shares.
  */
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 #include "page_cache_fixture.h"
 
@@ -381,41 +379,6 @@ static int64_t file_pages(void)
 	return pc_vmstat("nr_file_pages");
 }
 
-/* The start of a file that the device has in sysfs. */
-static bool device_file(struct pc_fs *fs, const char *name, char *buf,
-			size_t len)
-{
-	char path[96];
-	struct stat st;
-
-	if (stat(fs->dev, &st))
-		return false;
-	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%s",
-		 major(st.st_rdev), minor(st.st_rdev), name);
-	return pc_read_str(path, buf, len) >= 0;
-}
-
-/* A device may be told not to count; a partition has no queue of its own. */
-static bool counts_reads(struct pc_fs *fs)
-{
-	char buf[16];
-
-	return (device_file(fs, "queue/iostats", buf, sizeof(buf)) ||
-		device_file(fs, "../queue/iostats", buf, sizeof(buf))) &&
-	       atoi(buf);
-}
-
-static int64_t sectors_read(struct pc_fs *fs)
-{
-	long long sectors = -1;
-	char buf[256];
-
-	if (!device_file(fs, "stat", buf, sizeof(buf)) ||
-	    sscanf(buf, "%*u %*u %lld", &sectors) != 1)
-		return -1;
-	return sectors;
-}
-
 /* K clones fill the page cache with one copy, and the kernel counts it once. */
 TEST_F(cost, clones_fill_one_copy)
 {
@@ -438,16 +401,16 @@ TEST_F(cost, clones_read_the_device_once)
 {
 	int64_t start, one, all;
 
-	if (!counts_reads(&self->fs))
+	if (!pc_counts_reads(&self->fs))
 		SKIP(return, "the device does not count its reads");
-	start = sectors_read(&self->fs);
+	start = pc_sectors_read(&self->fs);
 	ASSERT_LE(0, start);
 	ASSERT_EQ(0, pc_verify(self->a, PC_READ));
-	one = sectors_read(&self->fs) - start;
+	one = pc_sectors_read(&self->fs) - start;
 	ASSERT_GE(one, (int64_t)MIB(4) / 512);
 	for (size_t i = 0; i < ARRAY_SIZE(self->clone); i++)
 		ASSERT_EQ(0, pc_verify(self->clone[i], PC_READ));
-	all = sectors_read(&self->fs) - start;
+	all = pc_sectors_read(&self->fs) - start;
 	/* Inodes and extent lists may have to be read. */
 	EXPECT_LE(all, one + one / 4);
 }
