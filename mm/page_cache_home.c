@@ -336,6 +336,28 @@ bool page_cache_slot_attach(struct address_space *mapping, pgoff_t index,
 	return true;
 }
 
+static void ask_before_write(struct address_space *mapping, pgoff_t index)
+{
+	if (!page_cache_slot_is_free(mapping, index))
+		return;
+	filemap_invalidate_lock_shared(mapping);
+	page_cache_ask_home(mapping, index, 1);
+	filemap_invalidate_unlock_shared(mapping);
+}
+
+/* See page_cache_ask_before_write(). */
+void __page_cache_ask_before_write(struct address_space *mapping, loff_t pos,
+				   size_t len)
+{
+	pgoff_t first = pos >> PAGE_SHIFT;
+	pgoff_t last = (pos + len - 1) >> PAGE_SHIFT;
+
+	if (offset_in_page(pos))
+		ask_before_write(mapping, first);
+	if (offset_in_page(pos + len) && (last != first || !offset_in_page(pos)))
+		ask_before_write(mapping, last);
+}
+
 /* A folio of the file's own at @index or behind it, locked, or %NULL. */
 static struct folio *lock_next_folio(struct address_space *mapping,
 				     pgoff_t *index, pgoff_t last)
@@ -395,6 +417,9 @@ struct folio *page_cache_next_idle(struct address_space *mapping,
 
 	/* What could not be written is clean, and not what is on disk. */
 	if (READ_ONCE(mapping->wb_err))
+		return NULL;
+	/* There may be very many aliases, and nothing else. */
+	if (!mapping->nrpages)
 		return NULL;
 
 	while (*index <= last) {

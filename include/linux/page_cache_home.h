@@ -200,14 +200,14 @@ page_cache_home_populate(struct page_cache_home *home,
 void page_cache_home_ask(struct page_cache_home *home,
 			 struct address_space *mapping, pgoff_t index,
 			 unsigned long nr);
-void page_cache_home_attach(struct page_cache_home *home,
-			    struct address_space *mapping, pgoff_t first,
-			    pgoff_t last,
-			    const struct page_cache_extent *extent);
-void page_cache_home_adopt(struct page_cache_home *home,
-			   struct address_space *mapping, pgoff_t first,
-			   pgoff_t last,
-			   const struct page_cache_extent *extent);
+unsigned long page_cache_home_attach(struct page_cache_home *home,
+				     struct address_space *mapping,
+				     pgoff_t first, pgoff_t last,
+				     const struct page_cache_extent *extent);
+unsigned long page_cache_home_adopt(struct page_cache_home *home,
+				    struct address_space *mapping,
+				    pgoff_t first, pgoff_t last,
+				    const struct page_cache_extent *extent);
 int page_cache_home_drop(struct address_space *mapping, pgoff_t index,
 			 enum page_cache_drop how);
 struct folio *page_cache_home_break(struct address_space *mapping,
@@ -352,6 +352,27 @@ static inline void page_cache_ask_home(struct address_space *mapping,
 		page_cache_home_ask(home, mapping, index, nr);
 }
 
+void __page_cache_ask_before_write(struct address_space *mapping, loff_t pos,
+				   size_t len);
+
+/**
+ * page_cache_ask_before_write - Have at hand what is not going to be written.
+ * @mapping: The file's mapping.
+ * @pos: First byte that will be written.
+ * @len: How many.
+ *
+ * The rest of a page that is written in part is copied from the home then, and
+ * not read from the device.
+ *
+ * Context: The file system would read the page now.  May sleep.
+ */
+static inline void page_cache_ask_before_write(struct address_space *mapping,
+					       loff_t pos, size_t len)
+{
+	if (len && mapping_shares_cache(mapping))
+		__page_cache_ask_before_write(mapping, pos, len);
+}
+
 /**
  * filemap_drop_aliases - Remove the aliases of a range of a file.
  * @mapping: The file's mapping.
@@ -468,22 +489,29 @@ page_cache_home_populate(struct page_cache_home *home,
 	return PAGE_CACHE_PRIVATE;
 }
 
-static inline void
+static inline unsigned long
 page_cache_home_attach(struct page_cache_home *home,
 		       struct address_space *mapping, pgoff_t first,
 		       pgoff_t last, const struct page_cache_extent *extent)
 {
+	return 0;
 }
 
-static inline void
+static inline unsigned long
 page_cache_home_adopt(struct page_cache_home *home,
 		      struct address_space *mapping, pgoff_t first,
 		      pgoff_t last, const struct page_cache_extent *extent)
 {
+	return 0;
 }
 
 static inline void page_cache_ask_home(struct address_space *mapping,
 				       pgoff_t index, unsigned long nr)
+{
+}
+
+static inline void page_cache_ask_before_write(struct address_space *mapping,
+					       loff_t pos, size_t len)
 {
 }
 

@@ -674,6 +674,7 @@ impl Home {
 
     /// Lets empty slots of a file name what the home has of an extent, without a folio of the
     /// file's: the slots from `first` to `last`, of which the first is the extent's `home_index`.
+    /// Returns how many do so now.
     ///
     /// # Safety
     ///
@@ -685,8 +686,9 @@ impl Home {
         first: usize,
         last: usize,
         extent: &bindings::page_cache_extent,
-    ) {
+    ) -> usize {
         let mut spare = Spare::default();
+        let mut all = 0;
         let mut next = first;
         while next <= last && self.enabled.load(Relaxed) {
             let mut fragments = self.fragments.lock();
@@ -710,8 +712,12 @@ impl Home {
                             break;
                         }
                         // SAFETY: By the safety requirements; a fragment covers the slot.
-                        if !unsafe { self.attach_empty(mapping, next, extent, &found) } {
-                            return count_fragments(before, fragments.len());
+                        match unsafe { self.attach_empty(mapping, next, extent, &found) } {
+                            Some(attached) => all += usize::from(attached),
+                            None => {
+                                count_fragments(before, fragments.len());
+                                return all;
+                            }
                         }
                     }
                     _ => {}
@@ -726,13 +732,14 @@ impl Home {
                     .fill(GFP_KERNEL_ACCOUNT | __GFP_NORETRY | __GFP_NOWARN)
                     .is_err()
             {
-                return;
+                break;
             }
         }
+        all
     }
 
-    /// Puts an alias to `found` into a slot, if that is empty. Says `false` if it is no use to go
-    /// on with others: memory is short, or the file is changing.
+    /// Puts an alias to `found` into a slot, if that is empty, and says whether it did. [`None`]
+    /// means that it is no use to go on with others: memory is short, or the file is changing.
     ///
     /// # Safety
     ///
@@ -744,18 +751,18 @@ impl Home {
         index: usize,
         extent: &bindings::page_cache_extent,
         found: &Folio,
-    ) -> bool {
+    ) -> Option<bool> {
         // What the home could not read is not for others.
         //
         // SAFETY: The folio exists.
         if !found.is_uptodate() && !unsafe { bindings::folio_test_locked(found.as_ptr()) } {
-            return true;
+            return Some(false);
         }
         let Some(alias) = Entry::alias(found.pfn()) else {
-            return true;
+            return Some(false);
         };
         if !self.owns(found) {
-            return true;
+            return Some(false);
         }
         // SAFETY: It is this home's, or was just now.
         let count = unsafe { AliasCount::of(found) };
@@ -781,11 +788,12 @@ impl Home {
                 ptr::from_ref(&count).cast_mut().cast(),
             )
         };
-        attached || dead
+        (attached || dead).then_some(attached)
     }
 
     /// Moves what a file has cached of an extent to the home, as far as it is clean and nobody uses
     /// it: the slots from `first` to `last`, of which the first is the extent's `home_index`.
+    /// Returns how many pages that was.
     ///
     /// # Safety
     ///
@@ -796,13 +804,14 @@ impl Home {
         first: usize,
         last: usize,
         extent: &bindings::page_cache_extent,
-    ) {
+    ) -> usize {
+        let mut all = 0;
         let mut index = first;
         while self.enabled.load(Relaxed) {
             // SAFETY: By the safety requirements.
             let folio = unsafe { bindings::page_cache_next_idle(mapping, &mut index, last) };
             let Some(folio) = NonNull::new(folio) else {
-                return;
+                break;
             };
             // SAFETY: The look-up took a reference, which is ours.
             let folio: ARef<Folio> = unsafe { ARef::from_raw(folio.cast()) };
@@ -811,10 +820,12 @@ impl Home {
             // SAFETY: It is locked, which is for us to undo.
             let locked = unsafe { LockedFolio::from_locked(&folio) };
             // SAFETY: It is locked and in the mapping.
-            self.donate(&unsafe { Slot::new(mapping, &folio, &extent) }, true);
+            let outcome = self.donate(&unsafe { Slot::new(mapping, &folio, &extent) }, true);
+            all += usize::from(matches!(outcome, Outcome::Donated));
             drop(locked);
             index += 1;
         }
+        all
     }
 
     /// Removes a dead folio that is in a reader's way.
@@ -1495,7 +1506,7 @@ unsafe extern "C" fn page_cache_home_ask(
     }
 }
 
-/// Lets empty slots of a file name what the home has of an extent.
+/// Lets empty slots of a file name what the home has of an extent. Returns how many do so now.
 ///
 /// # Safety
 ///
@@ -1508,12 +1519,13 @@ unsafe extern "C" fn page_cache_home_attach(
     first: usize,
     last: usize,
     extent: *const bindings::page_cache_extent,
-) {
+) -> usize {
     // SAFETY: By the safety requirements.
-    unsafe { (*home.cast::<Home>()).attach_range(mapping, first, last, &*extent) };
+    unsafe { (*home.cast::<Home>()).attach_range(mapping, first, last, &*extent) }
 }
 
 /// Moves what a file has cached of an extent to the home, as far as it is clean and not in use.
+/// Returns how many pages that was.
 ///
 /// # Safety
 ///
@@ -1525,9 +1537,9 @@ unsafe extern "C" fn page_cache_home_adopt(
     first: usize,
     last: usize,
     extent: *const bindings::page_cache_extent,
-) {
+) -> usize {
     // SAFETY: By the safety requirements.
-    unsafe { (*home.cast::<Home>()).adopt_range(mapping, first, last, &*extent) };
+    unsafe { (*home.cast::<Home>()).adopt_range(mapping, first, last, &*extent) }
 }
 
 /// Removes the alias in a slot of a file, and what the file has mapped of it.

@@ -122,6 +122,28 @@ TEST_F(warm, clone_reads_nothing)
 		EXPECT_EQ(0, pc_sectors_read(&self->fs) - start);
 }
 
+/*
+ * Parts of pages of the clone are written that it has not read: what is around
+ * them need not be read, and is right.
+ */
+TEST_F(warm, parts_of_pages_are_written)
+{
+	struct pc_file *b;
+	int64_t start;
+
+	ASSERT_EQ(0, pc_clone(&b, self->a, "b"));
+	start = pc_sectors_read(&self->fs);
+	ASSERT_EQ(0, pc_write(b, 5 * PC_PAGE + 1000, 100, 3));
+	ASSERT_EQ(0, pc_write(b, 7 * PC_PAGE + 9, 3 * PC_PAGE, 4));
+	ASSERT_EQ(0, pc_write(b, 20 * PC_PAGE, 17, 5));
+	ASSERT_EQ(0, pc_write(b, 30 * PC_PAGE + 4000, 96, 6));
+	if (pc_sharing() && pc_counts_reads(&self->fs))
+		EXPECT_EQ(0, pc_sectors_read(&self->fs) - start);
+	EXPECT_EQ(0, pc_verify(b, PC_READ));
+	EXPECT_EQ(0, pc_verify(self->a, PC_READ));
+	EXPECT_EQ(0, pc_verify_cycle(&self->fs));
+}
+
 /* Each of the two is written to, and the other does not see it. */
 TEST_F(warm, either_is_written)
 {
