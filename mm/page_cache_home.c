@@ -194,6 +194,44 @@ void page_cache_home_undo_insert(struct page_cache_insertion *insertion,
 }
 
 /**
+ * page_cache_set_home - Make a file's folio that of a home.
+ * @folio: A locked folio of a file, which is in the tree of the home.
+ * @home: The home's mapping.
+ * @index: The device page.
+ * @idle: Only if nobody else can read or write it, and it is what is on disk.
+ *
+ * As in __remove_mapping(), whether it is dirty is asked when nobody can get a
+ * reference any more: who had one may have made it dirty without its lock, and
+ * put it after that.  What could not be written back is clean, too.
+ *
+ * Context: The file's i_pages lock is held, or nobody has read the folio yet.
+ * Return: %false if it is not idle, and then it is the file's as before.
+ */
+bool page_cache_set_home(struct folio *folio, struct address_space *home,
+			 pgoff_t index, bool idle)
+{
+	if (idle) {
+		bool clean;
+
+		if (!folio_ref_freeze(folio, 2))
+			return false;
+		clean = !folio_test_dirty(folio) && !folio_test_writeback(folio);
+		/* An error is noted before writeback ends. */
+		smp_rmb();
+		if (!clean || READ_ONCE(folio->mapping->wb_err) ||
+		    folio_test_hwpoison(folio)) {
+			folio_ref_unfreeze(folio, 2);
+			return false;
+		}
+	}
+	folio->mapping = home;
+	folio->index = index;
+	if (idle)
+		folio_ref_unfreeze(folio, 2);
+	return true;
+}
+
+/**
  * page_cache_slot_to_alias - Replace a folio in a file by an alias.
  * @mapping: The file's mapping.
  * @index: The slot.
@@ -321,10 +359,13 @@ bool page_cache_slot_attach(struct address_space *mapping, pgoff_t index,
 	     !IS_SWAPFILE(mapping->host) && may(may_data);
 	if (ok) {
 		xas_store(&xas, alias);
-		/* Out of memory: who reads does without. */
 		if (xas_error(&xas)) {
+			/* Out of memory: who reads does without. */
 			gone(gone_data);
 			ok = false;
+		} else if (old && xas.xa_node) {
+			/* A value for a value: nobody else says so. */
+			workingset_update_node(xas.xa_node);
 		}
 	}
 	xas_unlock_irq(&xas);
@@ -367,8 +408,15 @@ static struct folio *lock_next_folio(struct address_space *mapping,
 
 	rcu_read_lock();
 	xas_for_each(&xas, entry, last) {
-		if (!xas_retry(&xas, entry) && !xa_is_value(entry))
+		if (xas_retry(&xas, entry))
+			continue;
+		if (!xa_is_value(entry))
 			break;
+		/* There may be very many aliases. */
+		if (need_resched()) {
+			xas_pause(&xas);
+			cond_resched_rcu();
+		}
 	}
 	rcu_read_unlock();
 	if (!entry)
@@ -377,23 +425,34 @@ static struct folio *lock_next_folio(struct address_space *mapping,
 	return filemap_lock_folio(mapping, *index);
 }
 
-/* Is it clean, and nothing but data?  It is unmapped for that. */
+/* Has nobody a reference but the page cache, page tables and the caller? */
+static bool is_unused(struct folio *folio)
+{
+	return folio_ref_count(folio) == folio_expected_ref_count(folio) + 1;
+}
+
+/*
+ * Is it clean, and nothing but data?  It is unmapped for that, if it looks as
+ * if it could be used: page_cache_set_home() has the last word.
+ */
 static bool make_idle(struct address_space *mapping, struct folio *folio)
 {
 	if (!folio_test_uptodate(folio) || folio_test_dirty(folio) ||
 	    folio_test_writeback(folio) || folio_test_dropbehind(folio))
 		return false;
+	/* It may be on its way to the LRU. */
+	if (!is_unused(folio))
+		lru_add_drain();
+	if (!is_unused(folio))
+		return false;
+	/* Unlike unmap_mapping_folio(), this leaves markers in page tables. */
 	if (folio_mapped(folio))
-		unmap_mapping_folio(folio);
+		unmap_mapping_pages(mapping, folio->index,
+				    folio_nr_pages(folio), false);
 	if (folio_mapped(folio) || folio_test_dirty(folio))
 		return false;
-	if (folio_needs_release(folio) &&
-	    !filemap_release_folio(mapping, folio, GFP_NOFS))
-		return false;
-	/* It may be on its way to the LRU. */
-	if (folio_ref_count(folio) != 2)
-		lru_add_drain();
-	return true;
+	return !folio_needs_release(folio) ||
+	       filemap_release_folio(mapping, folio, GFP_NOFS);
 }
 
 /**
@@ -404,8 +463,8 @@ static bool make_idle(struct address_space *mapping, struct folio *folio)
  *
  * Larger folios are split: those of homes have one page so far.
  *
- * Context: The file's invalidate_lock is held exclusively, so that nobody maps
- * the folio or begins to read it.  May sleep.
+ * Context: The file's invalidate_lock is held, nobody writes to the file, and
+ * nobody makes pages of it writable; it may be read and mapped.  May sleep.
  * Return: A folio of one page, clean, up to date, not mapped and without private
  * data, locked and with a reference; or %NULL.  Others may have references, too.
  */
@@ -415,14 +474,11 @@ struct folio *page_cache_next_idle(struct address_space *mapping,
 	struct folio *folio;
 	bool split;
 
-	/* What could not be written is clean, and not what is on disk. */
-	if (READ_ONCE(mapping->wb_err))
-		return NULL;
 	/* There may be very many aliases, and nothing else. */
-	if (!mapping->nrpages)
+	if (!mapping->nrpages || READ_ONCE(mapping->wb_err))
 		return NULL;
 
-	while (*index <= last) {
+	while (*index <= last && !fatal_signal_pending(current)) {
 		cond_resched();
 		folio = lock_next_folio(mapping, index, last);
 		if (!folio)

@@ -154,23 +154,6 @@ static inline unsigned long *page_cache_alias_count(struct folio *folio)
 	return (unsigned long *)&folio->private;
 }
 
-/*
- * Make a file's locked folio that of a home; with @idle, only if the page cache
- * and the caller have the only references, so that nobody can write to it.
- */
-static inline bool page_cache_set_home(struct folio *folio,
-				       struct address_space *home,
-				       pgoff_t index, bool idle)
-{
-	if (idle && !folio_ref_freeze(folio, 2))
-		return false;
-	folio->mapping = home;
-	folio->index = index;
-	if (idle)
-		folio_ref_unfreeze(folio, 2);
-	return true;
-}
-
 /* Where readahead of a file is to go on, after it got another folio. */
 static inline void page_cache_move_readahead(struct folio *from,
 					     struct folio *to)
@@ -242,6 +225,8 @@ void page_cache_home_undo_insert(struct page_cache_insertion *insertion,
 bool page_cache_slot_to_alias(struct address_space *mapping, pgoff_t index,
 			      struct folio *folio, void *alias, bool donate,
 			      bool (*may)(void *data), void *data);
+bool page_cache_set_home(struct folio *folio, struct address_space *home,
+			 pgoff_t index, bool idle);
 bool page_cache_slot_is_free(struct address_space *mapping, pgoff_t index);
 bool page_cache_slot_attach(struct address_space *mapping, pgoff_t index,
 			    void *alias, bool (*may)(void *data),

@@ -37,13 +37,6 @@ __rust_helper bool rust_helper_folio_test_locked(const struct folio *folio)
 	return folio_test_locked(folio);
 }
 
-__rust_helper bool rust_helper_page_cache_set_home(struct folio *folio,
-						   struct address_space *home,
-						   pgoff_t index, bool idle)
-{
-	return page_cache_set_home(folio, home, index, idle);
-}
-
 __rust_helper void rust_helper_page_cache_move_readahead(struct folio *from,
 							 struct folio *to)
 {

@@ -29,7 +29,8 @@
 //!   in the tree takes before it looks at it: to a reader, a folio of the home is live or dead.
 //! - *Live.* The count is at least one. The folio stays in the home.
 //! - *Dead.* The count is zero, and never becomes anything else. Who brings it there, with the
-//!   folio locked, takes the folio out of the home; where reclaim cannot, because somebody has a
+//!   folio locked, takes the folio out of the home (who attaches to it and finds no memory for the
+//!   alias does not); where reclaim cannot, because somebody has a
 //!   reference, or does not, as migration, the folio stays until it is reclaimed or
 //!   [`Home::purge`] finds it.
 //!
@@ -663,7 +664,10 @@ impl Home {
             }
             return match donated {
                 Some(Ok(true)) => {
-                    insertion.done(folio);
+                    // What was cached all the time is not read again.
+                    if !idle {
+                        insertion.done(folio);
+                    }
                     Outcome::Donated
                 }
                 Some(Err(EEXIST)) => Outcome::LookAgain,
@@ -704,23 +708,23 @@ impl Home {
                     first: extent.first,
                     last: extent.last,
                 };
-                match self.lookup(home_index) {
-                    // SAFETY: By the safety requirements the mapping exists.
-                    Some(found) if unsafe { bindings::page_cache_slot_is_free(mapping, next) } => {
-                        covered = fragments.cover(&run, &mut spare);
-                        if covered.is_err() {
-                            break;
-                        }
-                        // SAFETY: By the safety requirements; a fragment covers the slot.
-                        match unsafe { self.attach_empty(mapping, next, extent, &found) } {
-                            Some(attached) => all += usize::from(attached),
-                            None => {
-                                count_fragments(before, fragments.len());
-                                return all;
-                            }
+                // SAFETY: By the safety requirements the mapping exists.
+                let is_free = unsafe { bindings::page_cache_slot_is_free(mapping, next) };
+                let found = is_free.then(|| self.lookup(home_index)).flatten();
+                // Before there is another fragment that reclaim has to visit.
+                if let Some(found) = found.filter(|found| self.is_good(found)) {
+                    covered = fragments.cover(&run, &mut spare);
+                    if covered.is_err() {
+                        break;
+                    }
+                    // SAFETY: By the safety requirements; a fragment covers the slot.
+                    match unsafe { self.attach_empty(mapping, next, extent, &found) } {
+                        Some(attached) => all += usize::from(attached),
+                        None => {
+                            count_fragments(before, fragments.len());
+                            return all;
                         }
                     }
-                    _ => {}
                 }
                 next += 1;
             }
@@ -738,6 +742,17 @@ impl Home {
         all
     }
 
+    /// Is it of use to attach to a folio, as far as one can tell? What the home could not read is
+    /// not for others.
+    fn is_good(&self, found: &Folio) -> bool {
+        // SAFETY: The folio exists.
+        let failed =
+            !found.is_uptodate() && !unsafe { bindings::folio_test_locked(found.as_ptr()) };
+        // SAFETY: It is this home's if it is, or was just now.
+        let count = || unsafe { AliasCount::of(found) };
+        !failed && self.owns(found) && !count().is_zero() && !count().is_full()
+    }
+
     /// Puts an alias to `found` into a slot, if that is empty, and says whether it did. [`None`]
     /// means that it is no use to go on with others: memory is short, or the file is changing.
     ///
@@ -752,18 +767,9 @@ impl Home {
         extent: &bindings::page_cache_extent,
         found: &Folio,
     ) -> Option<bool> {
-        // What the home could not read is not for others.
-        //
-        // SAFETY: The folio exists.
-        if !found.is_uptodate() && !unsafe { bindings::folio_test_locked(found.as_ptr()) } {
-            return Some(false);
-        }
         let Some(alias) = Entry::alias(found.pfn()) else {
             return Some(false);
         };
-        if !self.owns(found) {
-            return Some(false);
-        }
         // SAFETY: It is this home's, or was just now.
         let count = unsafe { AliasCount::of(found) };
         let mut dead = false;
@@ -788,7 +794,9 @@ impl Home {
                 ptr::from_ref(&count).cast_mut().cast(),
             )
         };
-        (attached || dead).then_some(attached)
+        // SAFETY: By the safety requirements.
+        let taken = || !unsafe { bindings::page_cache_slot_is_free(mapping, index) };
+        (attached || dead || taken()).then_some(attached)
     }
 
     /// Moves what a file has cached of an extent to the home, as far as it is clean and nobody uses
@@ -797,7 +805,8 @@ impl Home {
     ///
     /// # Safety
     ///
-    /// As for [`Self::attach_range`], with the `invalidate_lock` held exclusively.
+    /// As for [`Self::attach_range`], and nobody may write to the file or make a page of it
+    /// writable.
     unsafe fn adopt_range(
         &self,
         mapping: *mut bindings::address_space,
@@ -1500,7 +1509,12 @@ unsafe extern "C" fn page_cache_home_ask(
     nr: usize,
 ) {
     // SAFETY: By the safety requirements.
-    if let Some(ask) = unsafe { &*home.cast::<Home>() }.ask {
+    let home = unsafe { &*home.cast::<Home>() };
+    // SAFETY: The mapping exists by the type invariants. It does not matter when this is read.
+    if unsafe { ptr::read_volatile(&raw const (*home.mapping).nrpages) } == 0 {
+        return;
+    }
+    if let Some(ask) = home.ask {
         // SAFETY: The file system gave us the function, and it is called as it was promised.
         unsafe { ask(mapping, index, nr) };
     }
@@ -1529,7 +1543,8 @@ unsafe extern "C" fn page_cache_home_attach(
 ///
 /// # Safety
 ///
-/// As for [`page_cache_home_attach`], and the `invalidate_lock` is held exclusively.
+/// As for [`page_cache_home_attach`], and nobody may write to the file or make a page of it
+/// writable.
 #[export]
 unsafe extern "C" fn page_cache_home_adopt(
     home: *mut bindings::page_cache_home,

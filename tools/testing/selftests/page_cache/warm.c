@@ -4,11 +4,16 @@
  * clone as well, without a page or a read more, however it came to be cached;
  * and what is in use stays with the file that uses it.
  */
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "page_cache_fixture.h"
+
+/* MADV_GUARD_INSTALL, which libc's headers may not know yet. */
+#define PC_GUARD_INSTALL	102
 
 #define PAGES	200UL
 /* The last page is not full. */
@@ -176,6 +181,30 @@ TEST_F(warm, store_by_old_mapping)
 	EXPECT_EQ(0, pc_verify(b, PC_READ));
 	EXPECT_EQ(0, pc_verify(self->a, PC_READ));
 	EXPECT_EQ(0, pc_verify_cycle(&self->fs));
+}
+
+/* What a process has put into its page tables is not for others to remove. */
+TEST_F(warm, guard_pages_stay)
+{
+	struct pc_file *b;
+	int status;
+	pid_t pid;
+
+	ASSERT_NE(NULL, pc_map(self->a, PAGES * PC_PAGE, PROT_READ,
+			       MAP_SHARED));
+	pc_touch_pages(self->a, 0, PAGES);
+	if (madvise(self->a->map + 3 * PC_PAGE, PC_PAGE, PC_GUARD_INSTALL))
+		SKIP(return, "no guard pages in this kernel");
+	ASSERT_EQ(0, pc_clone(&b, self->a, "b"));
+	pid = fork();
+	if (!pid) {
+		signal(SIGSEGV, SIG_DFL);
+		pc_touch(self->a->map + 3 * PC_PAGE);
+		_exit(0);
+	}
+	ASSERT_LT(0, pid);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
 }
 
 /* Pages of which the clone has no blocks stay with the file. */
