@@ -20,6 +20,8 @@
 #include <linux/page_cache_home.h>
 #include <linux/percpu.h>
 #include <linux/pseudo_fs.h>
+#include <linux/rcupdate_wait.h>
+#include <linux/sched/signal.h>
 #include <linux/shmem_fs.h>
 #include <linux/swap.h>
 #include <trace/events/filemap.h>
