@@ -474,7 +474,6 @@ struct folio *page_cache_next_idle(struct address_space *mapping,
 				   pgoff_t *index, pgoff_t last)
 {
 	struct folio *folio;
-	bool split;
 
 	/* There may be very many aliases, and nothing else. */
 	if (!mapping->nrpages || READ_ONCE(mapping->wb_err))
@@ -492,13 +491,12 @@ struct folio *page_cache_next_idle(struct address_space *mapping,
 		}
 		if (!make_idle(mapping, folio)) {
 			*index = folio_next_index(folio);
-		} else if (!folio_test_large(folio)) {
-			return folio;
-		} else {
-			split = !split_folio(folio);
-			/* Then the same index is looked at again. */
-			if (!split)
+		} else if (folio_test_large(folio)) {
+			/* If it can be split, the same index is looked at again. */
+			if (split_folio(folio))
 				*index = folio_next_index(folio);
+		} else {
+			return folio;
 		}
 		folio_unlock(folio);
 		folio_put(folio);
