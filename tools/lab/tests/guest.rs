@@ -100,3 +100,59 @@ assert run.fragments(none, none, {}, {}) == {"fragment_bytes": None}
 "#,
     );
 }
+
+/// An image of EROFS is marked where the kernel looks, and nothing else of it changed.
+#[test]
+fn erofs_is_marked() {
+    python(
+        r#"
+import bench, struct, tempfile
+block = bytearray(range(128))
+struct.pack_into("<III", block, 0, 0xE0F5E1E2, 7, 0x3)
+block[91] = 1
+with tempfile.NamedTemporaryFile() as file:
+    file.write(bytes(1024) + block + bytes(100))
+    file.flush()
+    bench.mark_shared(file.name)
+    now = open(file.name, "rb").read()
+    wanted = bytearray(block)
+    wanted[8] = 0x22
+    wanted[105] = 0
+    assert now == bytes(1024) + wanted + bytes(100)
+    # Without a prefix there would be nothing to compare files by.
+    file.seek(1024 + 91)
+    file.write(b"\0")
+    file.flush()
+    try:
+        bench.mark_shared(file.name)
+        assert False
+    except RuntimeError:
+        pass
+"#,
+    );
+}
+
+/// A measure that this guest cannot do, or that fails, is told, and the next is done.
+#[test]
+fn measures_go_on() {
+    python(
+        r#"
+import bench, contextlib, io, json, sys
+def absent():
+    raise bench.Absent("no such thing")
+def fails():
+    raise OSError(5, "Input/output error")
+bench.MEASURES = {"a": absent, "b": fails, "c": lambda: bench.put("c.x", 1)}
+bench.clean_up = lambda: None
+sys.argv = ["bench.py", "a", "b", "c"]
+said = io.StringIO()
+with contextlib.redirect_stdout(said):
+    bench.main()
+lines = [json.loads(line) for line in said.getvalue().splitlines()]
+done = {"measure": "c", "done": True}
+assert lines[0] == {"measure": "a", "absent": "no such thing"}, lines
+assert lines[2]["measure"] == "b" and "Input/output" in lines[2]["error"], lines
+assert lines[4:] == [{"metric": "c.x", "value": 1}, done], lines
+"#,
+    );
+}
