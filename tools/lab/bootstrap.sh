@@ -23,7 +23,7 @@ need_mib=16384
 # About as many lines as mmdebstrap prints for the build root, and cargo for the
 # program, for the progress bars.
 root_lines=2000
-program_lines=83
+program_lines=88
 
 die() {
 	printf 'lab: %s\n' "$*" >&2

@@ -50,6 +50,14 @@ times the page cache of one copy; 1 if not; \
 123 the guest's kernel reported a bug; 124 the time limit passed; \
 125 the guest ended before it was done.";
 
+const BENCH_STATUS: &str = "\
+Exit status: 0 only if all targets that were asked for are met; 1 if one is missed, \
+or could not be measured; \
+2 wrong arguments, or something that the lab needs is missing; \
+123 a guest's kernel reported a bug; 124 a time limit passed; \
+125 a guest ended before it was done. After any of these three, what is left is \
+measured all the same.";
+
 const TEST_STATUS: &str = "\
 Exit status: 0 no test failed; 1 a test failed; \
 2 wrong arguments, or something that the lab needs is missing.";
@@ -106,6 +114,24 @@ pub enum Command {
     /// Takes under ten minutes once the kernel is built.
     #[command(after_help = guest_and(RUN_STATUS))]
     Run(RunArgs),
+
+    /// Measures what the series costs and what it saves, and says which targets are
+    /// met
+    ///
+    /// Boots the kernel without the series and the one with it: some times each with
+    /// --icount, for costs (in instructions; the least of all boots counts), and once
+    /// each without, for memory and I/O. Prints one table with both and the ratio:
+    /// page cache and reads of clones of a tree (1, 2), cached reads (3, 4), faults
+    /// (5), the first read of a clone of a cached file (6), first writes (7), reclaim
+    /// (8), inodes (9), kernel memory (10), more clones than there is memory for (11),
+    /// disk images on loop devices (12). Beside 1 and 2 stands what users would take
+    /// instead, in the same guest: overlayfs, EROFS with inode_share, plain copies.
+    /// Documentation/mm/page_cache/bench.rst has what each row says.
+    ///
+    /// All of it takes an hour or two once the kernels are built, mostly 11 and the
+    /// boots that count; --only takes numbers and names of measures.
+    #[command(after_help = guest_and(BENCH_STATUS))]
+    Bench(BenchArgs),
 
     /// Runs the tests, one line each; the last line is "N passed, N failed",
     /// after "N skipped" when there were any
@@ -327,6 +353,45 @@ pub struct RunArgs {
     pub timeout: Duration,
 }
 
+/// What `bench --only` takes.
+fn bench_name(text: &str) -> Result<String, String> {
+    let names = crate::bench::names();
+    match names.iter().any(|name| name == text) {
+        true => Ok(text.into()),
+        false => Err(format!("'{text}' is none of {}", names.join(", "))),
+    }
+}
+
+/// Arguments of `bench`.
+#[derive(Args)]
+pub struct BenchArgs {
+    /// Measure only this, a number of the table or a measure; may be given several
+    /// times: clones, overlay, erofs, copies, read, fault, warm, write, reclaim,
+    /// inode, memory, many, images
+    #[arg(long, value_name = "NAME", value_parser = bench_name)]
+    pub only: Vec<String>,
+    /// How often to boot each kernel for what is counted: boots fall into two groups,
+    /// some instructions per call apart
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=50))]
+    pub boots: u32,
+    /// Boot this bzImage as the kernel with the series
+    #[arg(long, value_name = "FILE")]
+    pub kernel: Option<PathBuf>,
+    /// Boot this bzImage as the kernel without the series
+    #[arg(long, value_name = "FILE")]
+    pub base_kernel: Option<PathBuf>,
+    /// Write all numbers to this file, for programs: "passed", "rows" with the table's
+    /// columns, "measured" with what is in no row, too
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Write a chart of the ratios to this file
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+    /// The time limit of each boot
+    #[arg(long, value_name = "SECONDS", default_value = "7200", value_parser = seconds)]
+    pub timeout: Duration,
+}
+
 /// Arguments of `test`.
 #[derive(Args)]
 pub struct TestArgs {
@@ -542,6 +607,9 @@ mod tests {
             &["lab", "run", "-k", "0"],
             &["lab", "run", "--variant", "base"],
             &["lab", "test", "--variant", "base"],
+            &["lab", "bench", "--only", "everything"],
+            &["lab", "bench", "--only", "13"],
+            &["lab", "bench", "--boots", "0"],
             &["lab", "cocci", "--onto", "/linux"],
             &["lab", "xfstests"],
             &["lab", "xfstests", "--config", "ext4", "/tree"],
@@ -560,7 +628,7 @@ mod tests {
     #[test]
     fn help_is_complete() {
         let mut cli = Cli::command();
-        let wanted: [(&str, &[&str]); 9] = [
+        let wanted: [(&str, &[&str]); 10] = [
             (
                 "run",
                 &[
@@ -570,6 +638,19 @@ mod tests {
                     "fragments",
                     "1.05",
                     "123",
+                ],
+            ),
+            (
+                "bench",
+                &[
+                    "--icount",
+                    "overlayfs",
+                    "bench.rst",
+                    "--only",
+                    "--base-kernel",
+                    "--json",
+                    "--svg",
+                    "Exit status",
                 ],
             ),
             (
@@ -634,6 +715,18 @@ mod tests {
             for word in words {
                 assert!(help.contains(word), "{name} does not say {word}:\n{help}");
             }
+        }
+    }
+
+    /// What --only takes is said, and taken.
+    #[test]
+    fn measures_are_named() {
+        let mut cli = Cli::command();
+        let command = cli.find_subcommand_mut("bench").expect("a command");
+        let help = command.render_long_help().to_string();
+        for name in crate::bench::names() {
+            assert!(help.contains(&name), "{name}");
+            assert!(Cli::try_parse_from(["lab", "bench", "--only", &name]).is_ok());
         }
     }
 

@@ -5,6 +5,7 @@
 //! first paragraph says what lives there.
 
 mod allusers;
+mod bench;
 mod chroot;
 mod cli;
 mod cocci;
@@ -75,6 +76,7 @@ fn run(command: Command) -> Result<i32> {
     let lab = Lab::from_environment()?;
     match command {
         Command::Run(args) => run::run(&lab, &args),
+        Command::Bench(args) => bench::bench(&lab, &args),
         Command::Exec(args) => exec::exec(&lab, &args),
         Command::Shell(args) => exec::shell(&lab, &args),
         Command::Xfstests(args) => xfstests::xfstests(&lab, &args),

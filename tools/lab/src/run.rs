@@ -132,9 +132,16 @@ impl Course {
 }
 
 /// Sends whole lines of what is written to a channel.
-struct Lines {
+pub struct Lines {
     rest: Vec<u8>,
     to: mpsc::Sender<String>,
+}
+
+impl Lines {
+    /// With nothing written yet.
+    pub fn new(to: mpsc::Sender<String>) -> Lines {
+        Lines { rest: vec![], to }
+    }
 }
 
 impl Measured {
@@ -218,10 +225,7 @@ pub fn run(lab: &Lab, args: &RunArgs) -> Result<i32> {
         share: None,
         out: Some(args.out.clone()),
         stdout: Box::new(std::io::sink()),
-        stderr: Box::new(Lines {
-            rest: vec![],
-            to: sender,
-        }),
+        stderr: Box::new(Lines::new(sender)),
         interactive: false,
         on_start: Box::new(|| {}),
         on_tick: Box::new(take),
