@@ -23,7 +23,7 @@ use crate::ui::Step;
 /// A test: its name, and what it does.
 type Test = (&'static str, fn(&Bench) -> Result<Option<String>>);
 
-const TESTS: [Test; 14] = [
+const TESTS: [Test; 15] = [
     ("exit-status", exit_status),
     ("output-bytes", output_bytes),
     ("out-folder", out_folder),
@@ -36,6 +36,7 @@ const TESTS: [Test; 14] = [
     ("time-limit-shows-stacks", time_limit),
     ("signal-leaves-nothing", signal),
     ("xfstests", xfstests),
+    ("bench", measures),
     ("wrong-arguments", wrong_arguments),
     ("wrong-tarball", wrong_tarball),
 ];
@@ -461,6 +462,51 @@ fn xfstests(bench: &Bench) -> Result<Option<String>> {
     )
 }
 
+/// One kernel is as good as itself, and the numbers are where they were asked for.
+fn measures(bench: &Bench) -> Result<Option<String>> {
+    let kernel = match bench.kernel.as_slice() {
+        [option, file] if option == "--kernel" => file.clone(),
+        variant => {
+            let output = bench.lab(&["build"])?.args(variant).output()?;
+            String::from_utf8_lossy(&output.stdout).trim().into()
+        }
+    };
+    let (json, svg) = (bench.dir.join("bench.json"), bench.dir.join("bench.svg"));
+    let output = bench
+        .lab(&["bench", "--only", "inode", "--boots", "1", "--kernel"])?
+        .arg(&kernel)
+        .arg("--base-kernel")
+        .arg(&kernel)
+        .args([OsString::from("--json"), json.clone().into()])
+        .args([OsString::from("--svg"), svg.clone().into()])
+        .output()?;
+    let all: serde_json::Value =
+        serde_json::from_slice(&fs::read(&json).unwrap_or_default()).unwrap_or_default();
+    let rows = all["rows"].as_array().cloned().unwrap_or_default();
+    // Boots fall into two groups: the targets of this row are closer than that.
+    let same = |row: &serde_json::Value| {
+        row["ratio"]
+            .as_f64()
+            .is_some_and(|ratio| (0.97..1.03).contains(&ratio))
+    };
+    expect(
+        &output,
+        &[
+            (
+                "status 0 or 1",
+                matches!(output.status.code(), Some(0 | FAILED)),
+            ),
+            ("the table", says(&output.stdout, "open and close")),
+            ("how many targets", says(&output.stdout, "targets met, ")),
+            ("JSON", rows.len() == 5 && rows.iter().all(same)),
+            (
+                "SVG",
+                fs::read_to_string(&svg).is_ok_and(|text| text.contains("</svg>")),
+            ),
+        ],
+    )
+}
+
 /// How many temporary folders there are in the cache.
 fn open_scratch(cache: &Path) -> usize {
     fs::read_dir(cache.join("tmp")).map_or(0, |entries| entries.count())
@@ -471,7 +517,7 @@ fn open_scratch(cache: &Path) -> usize {
 fn wrong_arguments(bench: &Bench) -> Result<Option<String>> {
     let script = bench.script("#!/bin/sh\n")?;
     let script = script.display().to_string();
-    let lines: [(&[&str], &str); 17] = [
+    let lines: [(&[&str], &str); 20] = [
         (&["exec"], "SCRIPT"),
         (&["exec", "/nowhere/script"], "/nowhere/script"),
         (&["exec", "/etc/passwd"], "not executable"),
@@ -481,6 +527,9 @@ fn wrong_arguments(bench: &Bench) -> Result<Option<String>> {
         (&["exec", "--cpus", "3", "--numa", "2", &script], "evenly"),
         (&["exec", "--icount", "--cpus", "2", &script], "--icount"),
         (&["exec", "--bogus", &script], "--bogus"),
+        (&["bench", "--only", "13"], "'13' is none of 1, 2, 3"),
+        (&["bench", "--boots", "0"], "--boots"),
+        (&["bench", "--svg", "/etc"], "/etc is a folder"),
         (&["xfstests"], "DIR"),
         (&["xfstests", "/nowhere/tree"], "/nowhere/tree"),
         (&["xfstests", "/etc"], "/etc is not an xfstests tree"),
