@@ -448,9 +448,12 @@ static bool make_idle(struct address_space *mapping, struct folio *folio)
 	if (!is_unused(folio))
 		return false;
 	/* Unlike unmap_mapping_folio(), this leaves markers in page tables. */
-	if (folio_mapped(folio))
+	if (folio_mapped(folio)) {
 		unmap_mapping_pages(mapping, folio->index,
 				    folio_nr_pages(folio), false);
+		/* That it was used is noted in a batch of this CPU, too. */
+		lru_add_drain();
+	}
 	if (folio_mapped(folio) || folio_test_dirty(folio))
 		return false;
 	return !folio_needs_release(folio) ||
