@@ -689,7 +689,7 @@ void page_cache_home_end_move(struct address_space *home, struct folio *from,
  * Context: The folio is locked, so that the alias stays, and the fragments are,
  * so that there will be no other.
  * Return: %false if somebody has a reference to @folio, besides the home and
- * the caller.
+ * the caller, or if its memory has failed.
  */
 bool page_cache_home_take_back(struct address_space *home, struct folio *folio,
 			       struct address_space *mapping, pgoff_t index,
@@ -700,6 +700,9 @@ bool page_cache_home_take_back(struct address_space *home, struct folio *folio,
 
 	mapping_set_update(&home_xas, home);
 	mapping_set_update(&xas, mapping);
+	/* Who writes then copies what can be read of it, or reads the device. */
+	if (folio_test_hwpoison(folio))
+		return false;
 	unmap_alias(mapping, index);
 	/* It may be on its way to the LRU. */
 	if (folio_ref_count(folio) != 2)
