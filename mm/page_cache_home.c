@@ -233,6 +233,13 @@ bool page_cache_set_home(struct folio *folio, struct address_space *home,
 	return true;
 }
 
+/* Does nobody write to blocks of the file behind the page cache's back? */
+static bool may_share(struct address_space *mapping)
+{
+	return !atomic_read_acquire(&mapping->host->i_dio_count) &&
+	       !IS_SWAPFILE(mapping->host);
+}
+
 /**
  * page_cache_slot_to_alias - Replace a folio in a file by an alias.
  * @mapping: The file's mapping.
@@ -276,8 +283,7 @@ bool page_cache_slot_to_alias(struct address_space *mapping, pgoff_t index,
 	 */
 	smp_mb();
 	ok = !WARN_ON_ONCE(xas_load(&xas) != folio) &&
-	     !atomic_read_acquire(&mapping->host->i_dio_count) &&
-	     !IS_SWAPFILE(mapping->host) && may(data);
+	     may_share(mapping) && may(data);
 	if (ok && donate) {
 		xas_store(&xas, alias);
 		xas_init_marks(&xas);
@@ -303,6 +309,13 @@ bool page_cache_slot_to_alias(struct address_space *mapping, pgoff_t index,
 	return true;
 }
 
+/* Is there nothing in the slot, or the shadow of one page? */
+static bool entry_is_free(struct xa_state *xas, void *entry)
+{
+	return !entry || (page_cache_entry_is_shadow(entry) &&
+			  !xas_get_order(xas));
+}
+
 /**
  * page_cache_slot_is_free - May a slot become an alias?
  * @mapping: The file's mapping.
@@ -320,8 +333,7 @@ bool page_cache_slot_is_free(struct address_space *mapping, pgoff_t index)
 	do {
 		entry = xas_load(&xas);
 	} while (xas_retry(&xas, entry));
-	is_free = !entry || (page_cache_entry_is_shadow(entry) &&
-			     !xas_get_order(&xas));
+	is_free = entry_is_free(&xas, entry);
 	rcu_read_unlock();
 	return is_free;
 }
@@ -356,9 +368,7 @@ bool page_cache_slot_attach(struct address_space *mapping, pgoff_t index,
 	xas_lock_irq(&xas);
 	smp_mb();	/* as in page_cache_slot_to_alias() */
 	old = xas_load(&xas);
-	ok = !old || (page_cache_entry_is_shadow(old) && !xas_get_order(&xas));
-	ok = ok && !atomic_read_acquire(&mapping->host->i_dio_count) &&
-	     !IS_SWAPFILE(mapping->host) && may(may_data);
+	ok = entry_is_free(&xas, old) && may_share(mapping) && may(may_data);
 	if (ok) {
 		xas_store(&xas, alias);
 		if (xas_error(&xas)) {
@@ -597,6 +607,28 @@ void page_cache_slot_move_alias(struct address_space *mapping, pgoff_t index,
 	xas_unlock_irq(&xas);
 }
 
+/*
+ * Keep others from getting a reference to a folio of a home: only the home and
+ * the caller have one.  Who finds it looks again and again, so the caller is not
+ * preempted until home_folio_unfrozen(), unless that is what locks are for.
+ */
+static bool freeze_home_folio(struct folio *folio)
+{
+	if (!IS_ENABLED(CONFIG_PREEMPT_RT))
+		preempt_disable();
+	if (folio_ref_freeze(folio, 2))
+		return true;
+	if (!IS_ENABLED(CONFIG_PREEMPT_RT))
+		preempt_enable();
+	return false;
+}
+
+static void home_folio_unfrozen(void)
+{
+	if (!IS_ENABLED(CONFIG_PREEMPT_RT))
+		preempt_enable();
+}
+
 /**
  * page_cache_home_begin_move - Begin to put a folio in the place of another.
  * @home: The home's mapping.
@@ -616,13 +648,8 @@ void page_cache_slot_move_alias(struct address_space *mapping, pgoff_t index,
 bool page_cache_home_begin_move(struct address_space *home,
 				struct folio *from, struct folio *to)
 {
-	if (!IS_ENABLED(CONFIG_PREEMPT_RT))
-		preempt_disable();
-	if (!folio_ref_freeze(from, 2)) {
-		if (!IS_ENABLED(CONFIG_PREEMPT_RT))
-			preempt_enable();
+	if (!freeze_home_folio(from))
 		return false;
-	}
 
 	/*
 	 * It is found as soon as the first alias names it.  Who does so waits
@@ -657,8 +684,7 @@ void page_cache_home_end_move(struct address_space *home, struct folio *from,
 	/* All that is left is the reference of the caller. */
 	folio_ref_unfreeze(from, 1);
 	xas_unlock_irq(&xas);
-	if (!IS_ENABLED(CONFIG_PREEMPT_RT))
-		preempt_enable();
+	home_folio_unfrozen();
 
 	if (folio_zone(from) == folio_zone(to))
 		return;
@@ -708,14 +734,8 @@ bool page_cache_home_take_back(struct address_space *home, struct folio *folio,
 	if (folio_ref_count(folio) != 2)
 		lru_add_drain();
 
-	/* As in page_cache_home_begin_move(). */
-	if (!IS_ENABLED(CONFIG_PREEMPT_RT))
-		preempt_disable();
-	if (!folio_ref_freeze(folio, 2)) {
-		if (!IS_ENABLED(CONFIG_PREEMPT_RT))
-			preempt_enable();
+	if (!freeze_home_folio(folio))
 		return false;
-	}
 
 	xas_lock_irq(&home_xas);
 	xas_store(&home_xas, NULL);
@@ -733,8 +753,7 @@ bool page_cache_home_take_back(struct address_space *home, struct folio *folio,
 	gone(data);
 	folio_ref_unfreeze(folio, 2);
 	xas_unlock_irq(&xas);
-	if (!IS_ENABLED(CONFIG_PREEMPT_RT))
-		preempt_enable();
+	home_folio_unfrozen();
 
 	page_cache_count(PAGE_CACHE_NR_HOME, -1);
 	page_cache_count(PAGE_CACHE_NR_ALIAS, -1);

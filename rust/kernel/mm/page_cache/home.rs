@@ -30,9 +30,8 @@
 //! - *Live.* The count is at least one. The folio stays in the home.
 //! - *Dead.* The count is zero, and never becomes anything else. Who brings it there, with the
 //!   folio locked, takes the folio out of the home (who attaches to it and finds no memory for the
-//!   alias does not); where reclaim cannot, because somebody has a
-//!   reference, or does not, as migration, the folio stays until it is reclaimed or
-//!   [`Home::purge`] finds it.
+//!   alias does not); where reclaim cannot, because somebody has a reference, or does not, as
+//!   migration, the folio stays until it is reclaimed or [`Home::purge`] finds it.
 //!
 //! # Who may change the count
 //!
@@ -699,7 +698,7 @@ impl Home {
             let end = last.min(next + (Self::ATTACH_AT_ONCE - 1));
             let before = fragments.len();
             let mut covered = Ok(());
-            while next <= end && covered.is_ok() {
+            while next <= end {
                 let home_index = extent.home_index + (next - first);
                 let run = Run {
                     file: mapping as usize,
@@ -1609,6 +1608,15 @@ unsafe extern "C" fn page_cache_home_walk(
     unsafe { home.walk(folio, nowait, |mapping, index| visit(mapping, index, data)) }.is_ok()
 }
 
+/// What [`break_alias`] returns, as C wants it: the folio, null, or an error pointer.
+fn broken_to_c(result: Result<Option<ARef<Folio>>>) -> *mut bindings::folio {
+    match result {
+        Ok(Some(folio)) => ARef::into_raw(folio).cast().as_ptr(),
+        Ok(None) => ptr::null_mut(),
+        Err(err) => err.to_ptr(),
+    }
+}
+
 /// Gives a file a folio of its own where it has an alias.
 ///
 /// Returns the folio, locked and with a reference, null if there is no alias (any more), or an
@@ -1625,11 +1633,7 @@ unsafe extern "C" fn page_cache_home_break(
     gfp: bindings::gfp_t,
 ) -> *mut bindings::folio {
     // SAFETY: By the safety requirements.
-    match unsafe { break_alias(mapping, index, nowait, gfp) } {
-        Ok(Some(folio)) => ARef::into_raw(folio).cast().as_ptr(),
-        Ok(None) => ptr::null_mut(),
-        Err(err) => err.to_ptr(),
-    }
+    broken_to_c(unsafe { break_alias(mapping, index, nowait, gfp) })
 }
 
 /// As [`page_cache_home_break`] of an alias to `home_folio`, for who has that already; it may sleep.
@@ -1653,11 +1657,9 @@ unsafe extern "C" fn page_cache_home_break_folio(
         return ptr::null_mut();
     };
     // SAFETY: By the safety requirements.
-    match unsafe { break_alias_to(mapping, index, home_folio, alias.into_raw(), false, gfp) } {
-        Ok(Some(folio)) => ARef::into_raw(folio).cast().as_ptr(),
-        Ok(None) => ptr::null_mut(),
-        Err(err) => err.to_ptr(),
-    }
+    broken_to_c(unsafe {
+        break_alias_to(mapping, index, home_folio, alias.into_raw(), false, gfp)
+    })
 }
 
 /// Takes away the fragments of a range of a file that has no aliases in it.
