@@ -325,6 +325,13 @@ def pass_over(path):
     return at
 
 
+def make_random(path, size):
+    with open(path, "wb") as file:
+        for _ in range(size // MIB):
+            file.write(os.urandom(MIB))
+        os.fsync(file.fileno())
+
+
 def clone(path, to):
     with open(path, "rb") as source, open(to, "wb") as target:
         fcntl.ioctl(target.fileno(), FICLONE, source.fileno())
@@ -370,10 +377,7 @@ def memory():
 def many():
     make_xfs(DISK)
     path = f"{MOUNT}/file"
-    with open(path, "wb") as file:
-        for _ in range(MANY_SIZE // MIB):
-            file.write(os.urandom(MIB))
-        os.fsync(file.fileno())
+    make_random(path, MANY_SIZE)
     run.say(f"making {MANY} clones")
     names = [f"{path}.{number}" for number in range(MANY)]
     for name in names:
@@ -393,10 +397,7 @@ def many():
 def images():
     make_xfs(DISK)
     base = f"{MOUNT}/base"
-    with open(base, "wb") as file:
-        for _ in range(IMAGE_SIZE // MIB):
-            file.write(os.urandom(MIB))
-        os.fsync(file.fileno())
+    make_random(base, IMAGE_SIZE)
     blocks = IMAGE_SIZE // PAGE
     chance = random.Random(1)
     rewritten = 0

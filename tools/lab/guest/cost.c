@@ -367,38 +367,50 @@ static void measure_fault(void)
 	put("fault.alias.around", fault(alias, "65536"));
 }
 
+/* Of rounds of which each uses new files up: the cheapest, and the most it read. */
+struct rounds {
+	double best;
+	long most;
+};
+
+/* A round, of so many calls; what one took counts scale times. */
+static void add_round(struct rounds *rounds, void (*call)(long), long calls,
+		      double scale)
+{
+	long before = device_bytes();
+	double is = once(call, calls) * scale;
+	long bytes = device_bytes() - before;
+
+	if (bytes > rounds->most)
+		rounds->most = bytes;
+	if (rounds->best < 0 || is < rounds->best)
+		rounds->best = is;
+}
+
 /* Of a page of a clone that nobody has read, of a file that is cached. */
 static void first_read(const char *which, long piece)
 {
-	double best = -1;
-	long most = 0;
+	struct rounds rounds = { .best = -1 };
 	char name[64];
 
 	for (int round = 0; round < NEW_ROUNDS; round++) {
 		int source = new_file("source", SMALL);
-		long before;
-		double is;
 
 		fd = new_clone(source, "clone");
 		length = piece;
 		/* See drop_caches(). */
 		usleep(100000);
-		before = device_bytes();
-		is = once(call_read_next, SMALL / piece) * PAGE / piece;
-		before = device_bytes() - before;
-		if (before > most)
-			most = before;
-		if (best < 0 || is < best)
-			best = is;
+		add_round(&rounds, call_read_next, SMALL / piece,
+			  (double)PAGE / piece);
 		close(fd);
 		close(source);
 		unlink("clone");
 		unlink("source");
 	}
 	snprintf(name, sizeof(name), "warm.first.%s", which);
-	put(name, best);
+	put(name, rounds.best);
 	snprintf(name, sizeof(name), "warm.bytes.%s", which);
-	put(name, most);
+	put(name, rounds.most);
 }
 
 static void again_read(const char *which, long piece)
@@ -426,17 +438,16 @@ static void measure_warm(void)
 /* Of the first write into each page of a clone. */
 static void first_write(const char *which, size_t bytes, long from, int cached)
 {
-	double best = -1;
-	long most = 0;
+	struct rounds rounds = { .best = -1 };
 	char name[64];
 
 	for (int round = 0; round < NEW_ROUNDS; round++) {
 		int source = new_file("source", SMALL);
-		long before;
-		double is;
 
 		fd = new_clone(source, "clone");
 		if (cached) {
+			long before;
+
 			drop_caches();
 			before = vmstat("nr_page_cache_alias");
 			read_whole(source, SMALL, CHUNK);
@@ -445,22 +456,16 @@ static void first_write(const char *which, size_t bytes, long from, int cached)
 		}
 		length = bytes;
 		offset = from;
-		before = device_bytes();
-		is = once(call_write_next, SMALL / PAGE);
-		before = device_bytes() - before;
-		if (before > most)
-			most = before;
-		if (best < 0 || is < best)
-			best = is;
+		add_round(&rounds, call_write_next, SMALL / PAGE, 1);
 		close(fd);
 		close(source);
 		unlink("clone");
 		unlink("source");
 	}
 	snprintf(name, sizeof(name), "write.%s", which);
-	put(name, best);
+	put(name, rounds.best);
 	snprintf(name, sizeof(name), "write.%s.bytes", which);
-	put(name, most);
+	put(name, rounds.most);
 }
 
 static void measure_write(void)
