@@ -1657,9 +1657,7 @@ unsafe extern "C" fn page_cache_home_break_folio(
         return ptr::null_mut();
     };
     // SAFETY: By the safety requirements.
-    broken_to_c(unsafe {
-        break_alias_to(mapping, index, home_folio, alias.into_raw(), false, gfp)
-    })
+    broken_to_c(unsafe { break_alias_to(mapping, index, home_folio, alias.into_raw(), false, gfp) })
 }
 
 /// Takes away the fragments of a range of a file that has no aliases in it.
