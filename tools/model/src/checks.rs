@@ -7,16 +7,23 @@
 
 use std::fmt::Write;
 
-use stateright::{Checker, HasDiscoveries, Model, Path};
+use stateright::{Checker, Expectation, HasDiscoveries, Model, Path};
 
+use crate::parts::{self, Parts};
 use crate::protocol::{Action, Protocol};
 use crate::state::{Op, State};
 use crate::steps::{Rule, Rules};
 
+/// What is searched.
+enum Search {
+    Protocol(Protocol),
+    Parts(Parts),
+}
+
 /// One search.
 pub struct Check {
     pub name: String,
-    protocol: Protocol,
+    search: Search,
     /// The search does without something that is needed, and finds that out.
     pub must_find: bool,
     /// Takes minutes.
@@ -27,8 +34,17 @@ pub struct Check {
 pub struct Found {
     /// States that are really different.
     pub states: usize,
-    /// What must hold and does not, and the way there.
-    pub broken: Option<(&'static str, Path<State, Action>)>,
+    /// What must hold and does not.
+    pub broken: Option<Broken>,
+}
+
+/// Something that does not hold.
+pub struct Broken {
+    pub what: &'static str,
+    /// How many steps it takes.
+    pub steps: usize,
+    /// The way there, for people.
+    pub way: String,
 }
 
 const ALL: [Op; 13] = [
@@ -80,6 +96,11 @@ impl Check {
         );
         checks.extend(Rule::NEEDED.map(Check::without));
         checks.extend(Rule::NETS.map(Check::even_without));
+        checks.push(Check::parts("parts".into(), None));
+        checks.extend(parts::Rule::ALL.map(|rule| {
+            let name = format!("parts-without-{}", rule.name());
+            Check::parts(name, Some(rule))
+        }));
         checks
     }
 
@@ -88,12 +109,12 @@ impl Check {
         Check {
             name: format!("any-{limit}-operations{failing}"),
             must_find: false,
-            protocol: Protocol {
+            search: Search::Protocol(Protocol {
                 rules: Rules::default(),
                 ops: [ALL, ALL, ALL].concat(),
                 limit: Some(limit),
                 failures,
-            },
+            }),
             deep,
         }
     }
@@ -102,12 +123,12 @@ impl Check {
         Check {
             name: format!("endless-{}", names(ops)),
             must_find: false,
-            protocol: Protocol {
+            search: Search::Protocol(Protocol {
                 rules: Rules::default(),
                 ops: ops.to_vec(),
                 limit: None,
                 failures: false,
-            },
+            }),
             deep,
         }
     }
@@ -143,8 +164,20 @@ impl Check {
         let mut check = Check::endless(ops, false);
         check.name = format!("without-{}", rule.name());
         check.must_find = true;
-        check.protocol.rules.without = vec![rule];
+        if let Search::Protocol(protocol) = &mut check.search {
+            protocol.rules.without = vec![rule];
+        }
         check
+    }
+
+    /// Folios of several pages.
+    fn parts(name: String, without: Option<parts::Rule>) -> Check {
+        Check {
+            name,
+            must_find: without.is_some(),
+            search: Search::Parts(Parts { without }),
+            deep: false,
+        }
     }
 
     fn even_without(rule: Rule) -> Check {
@@ -158,22 +191,62 @@ impl Check {
 
     /// Searches all that can happen, or until something is found.
     pub fn run(&self, threads: usize) -> Found {
-        let checker = self
-            .protocol
-            .clone()
-            .checker()
-            .threads(threads)
-            .finish_when(HasDiscoveries::Any)
-            .spawn_bfs()
-            .join();
-        Found {
-            states: checker.unique_state_count(),
-            // The shortest way tells most.
-            broken: checker
-                .discoveries()
-                .into_iter()
-                .min_by_key(|(_, path)| path.clone().into_vec().len()),
+        match &self.search {
+            Search::Protocol(protocol) => search(protocol, threads, explain),
+            Search::Parts(parts) => search(parts, threads, |path| {
+                let steps = path.clone().into_vec();
+                steps
+                    .iter()
+                    .fold(String::new(), |text, step| text + &format!("{step:?}\n"))
+            }),
         }
+    }
+}
+
+fn search<M>(
+    model: &M,
+    threads: usize,
+    explain: impl Fn(&Path<M::State, M::Action>) -> String,
+) -> Found
+where
+    M: Model + Clone + Send + Sync + 'static,
+    M::State: Clone + std::fmt::Debug + std::hash::Hash + PartialEq + Send + Sync,
+    M::Action: Clone + std::fmt::Debug + PartialEq + Send + Sync,
+{
+    let checker = model
+        .clone()
+        .checker()
+        .threads(threads)
+        .finish_when(HasDiscoveries::AnyFailures)
+        .spawn_bfs()
+        .join();
+    let examples: Vec<&str> = model
+        .properties()
+        .iter()
+        .filter(|property| matches!(property.expectation, Expectation::Sometimes))
+        .map(|property| property.name)
+        .collect();
+    let discoveries = checker.discoveries();
+    let missing = examples
+        .iter()
+        .find(|name| !discoveries.contains_key(*name));
+    let broken = discoveries
+        .iter()
+        .filter(|(name, _)| !examples.contains(name))
+        // The shortest way tells most.
+        .min_by_key(|(_, path)| Path::clone(path).into_vec().len())
+        .map(|(what, path)| Broken {
+            what,
+            steps: Path::clone(path).into_vec().len() - 1,
+            way: explain(path),
+        });
+    Found {
+        states: checker.unique_state_count(),
+        broken: broken.or(missing.map(|what| Broken {
+            what,
+            steps: 0,
+            way: String::new(),
+        })),
     }
 }
 
@@ -199,7 +272,7 @@ fn triples() -> Vec<[Op; 3]> {
 }
 
 /// The way to where something broke, a line for each step, with what the steps changed.
-pub fn explain(path: &Path<State, Action>) -> String {
+fn explain(path: &Path<State, Action>) -> String {
     let mut text = String::new();
     for (state, action) in path.clone().into_vec() {
         let _ = writeln!(text, "{state}");
