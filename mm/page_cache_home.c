@@ -81,6 +81,7 @@ struct inode *page_cache_home_inode(void)
 	mapping = inode->i_mapping;
 	mapping->a_ops = &page_cache_home_aops;
 	mapping_set_release_always(mapping);
+	mapping_set_large_folios(mapping);
 	/* Folios are allocated for file systems that are reading. */
 	mapping_set_gfp_mask(mapping, GFP_HIGHUSER_MOVABLE & ~__GFP_FS);
 	return inode;
@@ -90,13 +91,17 @@ struct inode *page_cache_home_inode(void)
  * page_cache_insertion_init - Begin to put a folio into a home.
  * @insertion: To be set up.  page_cache_insertion_refill() ends it.
  * @home: The home's mapping.
- * @index: The device page.
+ * @index: Its place there.
+ * @order: The order of the folio.
  */
 void page_cache_insertion_init(struct page_cache_insertion *insertion,
-			       struct address_space *home, pgoff_t index)
+			       struct address_space *home, pgoff_t index,
+			       unsigned int order)
 {
-	insertion->xas = (struct xa_state)__XA_STATE(&home->i_pages, index, 0, 0);
+	insertion->xas = (struct xa_state)__XA_STATE(&home->i_pages, 0, 0, 0);
 	mapping_set_update(&insertion->xas, home);
+	insertion->index = index;
+	insertion->order = order;
 	insertion->shadow = NULL;
 }
 
@@ -120,12 +125,48 @@ bool page_cache_insertion_refill(struct page_cache_insertion *insertion,
 			 readahead_gfp_mask(home) & GFP_RECLAIM_MASK);
 }
 
+/*
+ * Is there nothing in the slots of a folio or an alias but shadows?  Then @xas is
+ * where it goes, and one that is larger is gone: else it would be found in what
+ * is left of its place.
+ *
+ * Context: The i_pages lock is held.
+ */
+static bool make_room(struct xa_state *xas, pgoff_t index, unsigned int order,
+		      void **shadow)
+{
+	void *old = NULL, *entry;
+
+	/* Not xas_set(), which leaves the order as it was. */
+	xas_set_order(xas, index, 0);
+	entry = xas_load(xas);
+	if (page_cache_entry_is_shadow(entry) && xas_get_order(xas) > order) {
+		old = entry;
+		xas_store(xas, NULL);
+		entry = NULL;
+		xas_set_order(xas, index, 0);
+	}
+	if (!order) {
+		*shadow = old ?: entry;
+		return !entry || page_cache_entry_is_shadow(entry);
+	}
+	xas_set_order(xas, index, order);
+	xas_for_each_conflict(xas, entry) {
+		if (!page_cache_entry_is_shadow(entry))
+			return false;
+		old = entry;
+	}
+	xas_set_order(xas, index, order);
+	*shadow = old;
+	return true;
+}
+
 /**
  * page_cache_home_insert - Put a locked folio into a home without making it
  *	the home's.
  * @insertion: Where.
  * @home: The home's mapping.
- * @folio: A locked order-0 folio of a file, whose alias count is zero.
+ * @folio: A locked folio of a file, whose alias count is zero.
  *
  * Until the file's slot becomes an alias, folio->mapping stays the file's, so
  * that whoever finds the folio in the home sees that it is not there yet.
@@ -140,21 +181,18 @@ int page_cache_home_insert(struct page_cache_insertion *insertion,
 			   struct address_space *home, struct folio *folio)
 {
 	struct xa_state *xas = &insertion->xas;
-	void *old;
 
 	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
-	VM_WARN_ON_ONCE_FOLIO(folio_test_large(folio), folio);
+	VM_WARN_ON_ONCE_FOLIO(folio_order(folio) != insertion->order, folio);
 
 	xas_lock_irq(xas);
-	old = xas_load(xas);
-	if (old && !xa_is_value(old))
-		xas_set_err(xas, -EEXIST);
-	else
+	if (make_room(xas, insertion->index, insertion->order,
+		      &insertion->shadow))
 		xas_store(xas, folio);
-	if (!xas_error(xas)) {
-		insertion->shadow = old;
-		home->nrpages++;
-	}
+	else
+		xas_set_err(xas, -EEXIST);
+	if (!xas_error(xas))
+		home->nrpages += folio_nr_pages(folio);
 	xas_unlock_irq(xas);
 	return xas_error(xas);
 }
@@ -188,10 +226,10 @@ void page_cache_home_undo_insert(struct page_cache_insertion *insertion,
 	struct xa_state *xas = &insertion->xas;
 
 	xas_lock_irq(xas);
-	xas_reset(xas);
+	xas_set_order(xas, insertion->index, insertion->order);
 	VM_WARN_ON_ONCE_FOLIO(xas_load(xas) != folio, folio);
 	xas_store(xas, insertion->shadow);
-	home->nrpages--;
+	home->nrpages -= folio_nr_pages(folio);
 	xas_unlock_irq(xas);
 }
 
@@ -199,7 +237,7 @@ void page_cache_home_undo_insert(struct page_cache_insertion *insertion,
  * page_cache_set_home - Make a file's folio that of a home.
  * @folio: A locked folio of a file, which is in the tree of the home.
  * @home: The home's mapping.
- * @index: The device page.
+ * @index: Its place there.
  * @idle: Only if nobody else can read or write it, and it is what is on disk.
  *
  * As in __remove_mapping(), whether it is dirty is asked when nobody can get a
@@ -212,24 +250,26 @@ void page_cache_home_undo_insert(struct page_cache_insertion *insertion,
 bool page_cache_set_home(struct folio *folio, struct address_space *home,
 			 pgoff_t index, bool idle)
 {
+	const int refs = folio_nr_pages(folio) + 1;
+
 	if (idle) {
 		bool clean;
 
-		if (!folio_ref_freeze(folio, 2))
+		if (!folio_ref_freeze(folio, refs))
 			return false;
 		clean = !folio_test_dirty(folio) && !folio_test_writeback(folio);
 		/* An error is noted before writeback ends. */
 		smp_rmb();
 		if (!clean || READ_ONCE(folio->mapping->wb_err) ||
-		    folio_test_hwpoison(folio)) {
-			folio_ref_unfreeze(folio, 2);
+		    folio_contain_hwpoisoned_page(folio)) {
+			folio_ref_unfreeze(folio, refs);
 			return false;
 		}
 	}
 	folio->mapping = home;
 	folio->index = index;
 	if (idle)
-		folio_ref_unfreeze(folio, 2);
+		folio_ref_unfreeze(folio, refs);
 	return true;
 }
 
@@ -243,9 +283,9 @@ static bool may_share(struct address_space *mapping)
 /**
  * page_cache_slot_to_alias - Replace a folio in a file by an alias.
  * @mapping: The file's mapping.
- * @index: The slot.
- * @folio: The locked order-0 folio that is in it, clean and not mapped.
- * @alias: The entry to store.
+ * @index: The folio's first slot.
+ * @folio: The locked folio that is in it, clean and not mapped.
+ * @alias: The entry to store, of the same order.
  * @donate: The folio goes on living elsewhere; else it is removed from the
  *	page cache, and the reference that the cache had is dropped.
  * @may: Asked under the i_pages lock whether to go ahead.  Who looks the slot
@@ -263,12 +303,14 @@ bool page_cache_slot_to_alias(struct address_space *mapping, pgoff_t index,
 			      struct folio *folio, void *alias, bool donate,
 			      bool (*may)(void *data), void *data)
 {
-	XA_STATE(xas, &mapping->i_pages, index);
+	XA_STATE_ORDER(xas, &mapping->i_pages, index, folio_order(folio));
 	void (*free_folio)(struct address_space *mapping, struct folio *folio);
+	const long nr = folio_nr_pages(folio);
 	bool ok;
 
 	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
-	VM_WARN_ON_ONCE_FOLIO(folio_test_large(folio), folio);
+	VM_WARN_ON_ONCE_FOLIO(page_cache_alias_order(alias) !=
+			      folio_order(folio), folio);
 	VM_WARN_ON_ONCE_FOLIO(folio_mapped(folio), folio);
 	mapping_set_update(&xas, mapping);
 
@@ -287,7 +329,7 @@ bool page_cache_slot_to_alias(struct address_space *mapping, pgoff_t index,
 	if (ok && donate) {
 		xas_store(&xas, alias);
 		xas_init_marks(&xas);
-		mapping->nrpages--;
+		mapping->nrpages -= nr;
 	} else if (ok) {
 		__filemap_remove_folio(folio, alias);
 	}
@@ -295,25 +337,24 @@ bool page_cache_slot_to_alias(struct address_space *mapping, pgoff_t index,
 	if (!ok)
 		return false;
 
-	page_cache_count(PAGE_CACHE_NR_ALIAS, 1);
+	page_cache_count(PAGE_CACHE_NR_ALIAS, nr);
 	if (donate) {
-		page_cache_count(PAGE_CACHE_NR_HOME, 1);
-		count_vm_event(PAGE_CACHE_DONATE);
+		page_cache_count(PAGE_CACHE_NR_HOME, nr);
+		count_vm_events(PAGE_CACHE_DONATE, nr);
 		return true;
 	}
-	count_vm_event(PAGE_CACHE_ATTACH);
+	count_vm_events(PAGE_CACHE_ATTACH, nr);
 	free_folio = mapping->a_ops->free_folio;
 	if (free_folio)
 		free_folio(mapping, folio);
-	folio_put(folio);
+	folio_put_refs(folio, nr);
 	return true;
 }
 
-/* Is there nothing in the slot, or the shadow of one page? */
-static bool entry_is_free(struct xa_state *xas, void *entry)
+/* Is there nothing in the slot, or a shadow? */
+static bool entry_is_free(const void *entry)
 {
-	return !entry || (page_cache_entry_is_shadow(entry) &&
-			  !xas_get_order(xas));
+	return !entry || page_cache_entry_is_shadow(entry);
 }
 
 /**
@@ -321,72 +362,269 @@ static bool entry_is_free(struct xa_state *xas, void *entry)
  * @mapping: The file's mapping.
  * @index: The slot.
  *
- * Return: %true if there is nothing in it, or the shadow of one page.
+ * Return: %true if there is nothing in it, or a shadow.
  */
 bool page_cache_slot_is_free(struct address_space *mapping, pgoff_t index)
 {
-	XA_STATE(xas, &mapping->i_pages, index);
-	bool is_free;
+	return entry_is_free(xa_load(&mapping->i_pages, index));
+}
+
+/*
+ * The entry at @index.  To go on from one page to the next is cheap, unless it
+ * is from a large entry.
+ */
+static void *step_to(struct xa_state *xas, pgoff_t index)
+{
 	void *entry;
 
-	rcu_read_lock();
-	do {
-		entry = xas_load(&xas);
-	} while (xas_retry(&xas, entry));
-	is_free = entry_is_free(&xas, entry);
-	rcu_read_unlock();
-	return is_free;
+	/* If it has not been anywhere yet, it does not go on. */
+	if (xas->xa_index + 1 != index || xas_frozen(xas->xa_node))
+		xas_set(xas, index);
+	entry = xas_next(xas);
+	if (xa_is_sibling(entry)) {
+		xas_set(xas, index);
+		entry = xas_load(xas);
+	}
+	return entry;
+}
+
+/* The folio of a home at @index, with a reference, or %NULL. */
+static struct folio *get_home_folio(struct xa_state *xas, pgoff_t index)
+{
+	struct folio *folio = step_to(xas, index);
+
+	for (;; xas_reset(xas), folio = xas_load(xas)) {
+		if (xas_retry(xas, folio))
+			continue;
+		if (!folio || xa_is_value(folio))
+			return NULL;
+		if (!folio_try_get(folio))
+			continue;
+		if (likely(folio == xas_reload(xas)))
+			return folio;
+		folio_put(folio);
+	}
+}
+
+/* The home's folio for one page, or for a larger one at the same place. */
+static struct folio *get_folio_for(struct xa_state *large, struct xa_state *one,
+				   pgoff_t offset, pgoff_t place, pgoff_t page)
+{
+	struct folio *folio = get_home_folio(large, place + offset);
+
+	if (place == page)
+		return folio;
+	/* What is left of one that was split is of no use. */
+	if (folio && !folio_test_large(folio)) {
+		folio_put(folio);
+		folio = NULL;
+	}
+	if (folio)
+		return folio;
+	/* A larger one is for files that have it at another place. */
+	folio = get_home_folio(one, page + offset);
+	if (folio && folio_test_large(folio)) {
+		folio_put(folio);
+		folio = NULL;
+	}
+	return folio;
+}
+
+/*
+ * As large as an entry at @index can be, up to @order, if nothing but shadows is
+ * to be in its way.
+ */
+static unsigned int free_order(struct address_space *mapping, pgoff_t index,
+			       unsigned int order)
+{
+	pgoff_t last = index + (1UL << order) - 1;
+	XA_STATE(xas, &mapping->i_pages, index);
+	void *entry;
+
+	if (!order)
+		return 0;
+	xas_for_each(&xas, entry, last) {
+		if (!xas_retry(&xas, entry) && !entry_is_free(entry))
+			break;
+	}
+	while (order && entry && index + (1UL << order) > xas.xa_index)
+		order--;
+	return order;
+}
+
+/*
+ * What of a folio that is found for a free slot @at can be named by one entry:
+ * all of it if that is possible, which may begin before @at, else as much as
+ * there is from @at on.
+ */
+static void fit_piece(struct address_space *mapping,
+		      const struct page_cache_search *search, pgoff_t at,
+		      struct page_cache_piece *piece)
+{
+	unsigned int order = folio_order(piece->folio);
+	pgoff_t first = round_down(at, 1UL << order);
+
+	if (first >= search->extent_first &&
+	    first + (1UL << order) - 1 <= search->extent_last &&
+	    free_order(mapping, first, order) == order) {
+		piece->index = first;
+		piece->order = order;
+		return;
+	}
+	order = min_t(unsigned int, order, ilog2(search->extent_last - at + 1));
+	if (at)
+		order = min_t(unsigned int, order, __ffs(at));
+	piece->index = at;
+	piece->order = free_order(mapping, at, order);
 }
 
 /**
- * page_cache_slot_attach - Put an alias into an empty slot.
+ * page_cache_slots_find - Find what of a home empty slots of a file could name.
  * @mapping: The file's mapping.
- * @index: The slot.
- * @alias: The entry to store.
- * @may: As for page_cache_slot_to_alias().  It counts the alias.
- * @may_data: For @may.
- * @gone: Takes it off the count again.
- * @gone_data: For @gone.
+ * @home: The home's mapping.
+ * @search: Which slots, and where in the home their pages are.
+ * @pieces: To be filled in.  Each has a reference to its folio, and there is
+ *	nothing in its slots.  The first and the last may reach out of what is
+ *	searched, but not out of the extent.
+ * @max: How many pieces there is room for.
+ * @next: The slot to go on with.
  *
- * There is no locked folio in the slot that would keep it as it is.  What @may
- * asks is therefore all that stands between an extent that the caller looked up
- * and a file that was written to, written back and reclaimed since.
+ * Return: How many pieces there are.
+ */
+unsigned int page_cache_slots_find(struct address_space *mapping,
+				   struct address_space *home,
+				   const struct page_cache_search *search,
+				   struct page_cache_piece *pieces,
+				   unsigned int max, pgoff_t *next)
+{
+	XA_STATE(large, &home->i_pages, search->place);
+	XA_STATE(one, &home->i_pages, search->page);
+	XA_STATE(xas, &mapping->i_pages, search->first);
+	pgoff_t at = search->first;
+	unsigned int nr = 0;
+
+	rcu_read_lock();
+	while (at <= search->last && nr < max) {
+		struct page_cache_piece *piece = &pieces[nr];
+		void *entry = step_to(&xas, at);
+
+		while (xas_retry(&xas, entry))
+			entry = xas_load(&xas);
+		piece->folio = NULL;
+		if (entry_is_free(entry))
+			piece->folio = get_folio_for(&large, &one,
+						     at - search->first,
+						     search->place,
+						     search->page);
+		if (!piece->folio) {
+			at++;
+			continue;
+		}
+		fit_piece(mapping, search, at, piece);
+		at = piece->index + (1UL << piece->order);
+		nr++;
+	}
+	rcu_read_unlock();
+	*next = at;
+	return nr;
+}
+
+/*
+ * Get ready to store an alias for as much of a piece as there is room for; what
+ * is behind that stays as it is.  Returns %false if there is none.
+ */
+static bool piece_has_room(struct xa_state *xas, struct page_cache_piece *piece,
+			   void **shadow)
+{
+	for (;; piece->order--) {
+		if (make_room(xas, piece->index, piece->order, shadow))
+			return true;
+		if (!piece->order)
+			return false;
+	}
+}
+
+static void *piece_alias(const struct page_cache_piece *piece)
+{
+	struct folio *folio = piece->folio;
+	unsigned long offset = piece->index & (folio_nr_pages(folio) - 1);
+
+	return page_cache_mk_alias(folio_pfn(folio) + offset, piece->order);
+}
+
+/**
+ * page_cache_slots_attach - Put aliases into empty slots.
+ * @mapping: The file's mapping.
+ * @pieces: What is to be named, and where.
+ * @nr: How many pieces.
+ * @may: As for page_cache_slot_to_alias(), for all of them.
+ * @may_data: For @may.
+ * @take: Counts an alias, if the folio still can have it.
+ * @drop: Takes it off the count again.
+ * @data: For @take and @drop.
+ *
+ * There are no locked folios in the slots that would keep them as they are.
+ * What @may asks is therefore all that stands between an extent that the caller
+ * looked up and a file that was written to, written back and reclaimed since.
  *
  * Context: The file's invalidate_lock is held, and the home's fragments are.
- * Return: %true if the slot holds the alias now.
+ * Return: How many slots hold one now; -EAGAIN if it is no use to go on with
+ * others, as memory is short or the file is changing.
  */
-bool page_cache_slot_attach(struct address_space *mapping, pgoff_t index,
-			    void *alias, bool (*may)(void *data),
-			    void *may_data, void (*gone)(void *data),
-			    void *gone_data)
+long page_cache_slots_attach(struct address_space *mapping,
+			     struct page_cache_piece *pieces, unsigned int nr,
+			     bool (*may)(void *data), void *may_data,
+			     bool (*take)(const struct page_cache_piece *piece,
+					  void *data),
+			     void (*drop)(const struct page_cache_piece *piece,
+					  void *data),
+			     void *data)
 {
-	XA_STATE(xas, &mapping->i_pages, index);
-	bool ok;
-	void *old;
+	XA_STATE(xas, &mapping->i_pages, 0);
+	long attached = 0;
+	unsigned int i;
+	bool go_on;
 
 	mapping_set_update(&xas, mapping);
 	xas_lock_irq(&xas);
 	smp_mb();	/* as in page_cache_slot_to_alias() */
-	old = xas_load(&xas);
-	ok = entry_is_free(&xas, old) && may_share(mapping) && may(may_data);
-	if (ok) {
-		xas_store(&xas, alias);
+	go_on = may_share(mapping) && may(may_data);
+	for (i = 0; go_on && i < nr; i++) {
+		struct page_cache_piece *piece = &pieces[i];
+		void *shadow;
+
+		if (!piece_has_room(&xas, piece, &shadow) || !take(piece, data))
+			continue;
+		xas_store(&xas, piece_alias(piece));
 		if (xas_error(&xas)) {
 			/* Out of memory: who reads does without. */
-			gone(gone_data);
-			ok = false;
-		} else if (old && xas.xa_node) {
-			/* A value for a value: nobody else says so. */
-			workingset_update_node(xas.xa_node);
+			drop(piece, data);
+			go_on = false;
+			break;
 		}
+		/* A value for a value: nobody else says so. */
+		if (shadow && xas.xa_node)
+			workingset_update_node(xas.xa_node);
+		attached += 1L << piece->order;
 	}
 	xas_unlock_irq(&xas);
 
-	if (!ok)
-		return false;
-	page_cache_count(PAGE_CACHE_NR_ALIAS, 1);
-	count_vm_event(PAGE_CACHE_ATTACH);
-	return true;
+	page_cache_count(PAGE_CACHE_NR_ALIAS, attached);
+	count_vm_events(PAGE_CACHE_ATTACH, attached);
+	return go_on || attached ? attached : -EAGAIN;
+}
+
+/* See page_cache_mark_readahead(). */
+void __page_cache_mark_readahead(struct address_space *mapping, pgoff_t index)
+{
+	struct folio *folio;
+	void *alias;
+
+	folio = page_cache_get_alias(mapping, index, &alias);
+	if (!folio)
+		return;
+	folio_set_readahead(folio);
+	folio_put(folio);
 }
 
 static void ask_before_write(struct address_space *mapping, pgoff_t index)
@@ -476,16 +714,17 @@ static bool make_idle(struct address_space *mapping, struct folio *folio)
  * @index: Where to begin, and where it was found.
  * @last: The last index to look at.
  *
- * Larger folios are split: those of homes have one page so far.
+ * What reaches beyond the range is split.
  *
  * Context: The file's invalidate_lock is held, nobody writes to the file, and
  * nobody makes pages of it writable; it may be read and mapped.  May sleep.
- * Return: A folio of one page, clean, up to date, not mapped and without private
- * data, locked and with a reference; or %NULL.  Others may have references, too.
+ * Return: A folio that is clean, up to date, not mapped and without private data,
+ * locked and with a reference; or %NULL.  Others may have references, too.
  */
 struct folio *page_cache_next_idle(struct address_space *mapping,
 				   pgoff_t *index, pgoff_t last)
 {
+	const pgoff_t first = *index;
 	struct folio *folio;
 
 	/* There may be very many aliases, and nothing else. */
@@ -504,13 +743,14 @@ struct folio *page_cache_next_idle(struct address_space *mapping,
 		}
 		if (!make_idle(mapping, folio)) {
 			*index = folio_next_index(folio);
-		} else if (folio_test_large(folio)) {
-			/* If it can be split, the same index is looked at again. */
-			if (split_folio(folio))
-				*index = folio_next_index(folio);
-		} else {
+		} else if (folio->index >= first &&
+			   folio_next_index(folio) - 1 <= last &&
+			   folio_order(folio) <= PAGE_CACHE_HOME_MAX_ORDER) {
+			*index = folio->index;
 			return folio;
-		}
+		} else if (split_folio(folio)) {
+			*index = folio_next_index(folio);
+		} /* else look at the same index again */
 		folio_unlock(folio);
 		folio_put(folio);
 	}
@@ -529,9 +769,77 @@ struct folio *page_cache_next_idle(struct address_space *mapping,
  * after the file was written to.  Nor can i_mmap be seen to be empty without
  * its lock: a VMA that changes its size is taken out for a moment.
  */
-static void unmap_alias(struct address_space *mapping, pgoff_t index)
+static void unmap_alias(struct address_space *mapping, pgoff_t first,
+			pgoff_t last)
 {
-	unmap_mapping_pages(mapping, index, 1, false);
+	unmap_mapping_pages(mapping, first, last - first + 1, false);
+}
+
+/*
+ * Let an entry begin at @index.  If that is in the midst of an alias, it becomes
+ * several, each as large as it can be; they name what it named.
+ *
+ * Context: The i_pages lock is held.
+ * Return: %false if there is no memory for that; then some of it may be done.
+ */
+static bool split_alias_at(struct xa_state *xas, pgoff_t index)
+{
+	for (;;) {
+		unsigned long pfn, nr;
+		unsigned int order;
+		void *entry, *half;
+		pgoff_t base;
+
+		xas_set_order(xas, index, 0);
+		entry = xas_load(xas);
+		if (!page_cache_entry_is_alias(entry))
+			return true;
+		order = page_cache_alias_order(entry);
+		base = round_down(index, 1UL << order);
+		if (base == index)
+			return true;
+
+		order--;
+		nr = 1UL << order;
+		pfn = page_cache_entry_pfn(entry);
+		xas_set_order(xas, index, order);
+		xas_try_split(xas, entry, order + 1);
+		if (xas_error(xas))
+			return false;
+		half = page_cache_mk_alias(pfn, order);
+		xas_set_order(xas, base, order);
+		xas_store(xas, half);
+		half = page_cache_mk_alias(pfn + nr, order);
+		xas_set_order(xas, base + nr, order);
+		xas_store(xas, half);
+	}
+}
+
+/*
+ * Let the pages from @first to @last of an alias be others' no more.  If there is
+ * no memory for what is left, then nothing is: the range becomes the whole alias.
+ */
+static void isolate_alias(struct xa_state *xas, const void *alias,
+			  pgoff_t *first, pgoff_t *last)
+{
+	pgoff_t end = page_cache_alias_last(*first, alias);
+	pgoff_t base = round_down(*first, 1UL << page_cache_alias_order(alias));
+
+	if (split_alias_at(xas, *first) &&
+	    (*last == end || split_alias_at(xas, *last + 1)))
+		return;
+	*first = base;
+	*last = end;
+}
+
+/* Empty slots that hold aliases, whole ones. */
+static void clear_aliases(struct xa_state *xas, pgoff_t first, pgoff_t last)
+{
+	void *entry;
+
+	xas_set_order(xas, first, 0);
+	xas_for_each(xas, entry, last)
+		xas_store(xas, NULL);
 }
 
 /**
@@ -550,55 +858,105 @@ bool page_cache_slot_has_alias(struct address_space *mapping, pgoff_t index,
 }
 
 /**
- * page_cache_slot_clear_alias - Empty a slot that holds an alias.
+ * page_cache_slots_next_alias - Look for aliases to a folio of a home.
  * @mapping: The file's mapping.
- * @index: The slot.
- * @alias: What must be in it.
- * @unmap: The home folio may be mapped: unmap it from this file.
- * @gone: Called under the i_pages lock if it was.  Takes it off the count: as
- *	long as the count has it, the file must not be given another block.
+ * @index: Where to begin, and where the alias that was found begins.
+ * @last: The last index to look at.
+ * @folio: The folio.
+ * @looked: To be added to, for each slot or larger entry that was looked at.
+ *
+ * For those who go through the slots that may hold one.  None can be stored
+ * meanwhile: they have the fragments mutex, under which that happens.
+ *
+ * Return: An alias that begins in the range, or %NULL.
+ */
+void *page_cache_slots_next_alias(struct address_space *mapping, pgoff_t *index,
+				  pgoff_t last, struct folio *folio,
+				  unsigned long *looked)
+{
+	const unsigned long first_pfn = folio_pfn(folio);
+	XA_STATE(xas, &mapping->i_pages, *index);
+	void *entry;
+
+	++*looked;
+	rcu_read_lock();
+	xas_for_each(&xas, entry, last) {
+		pgoff_t base;
+
+		++*looked;
+		if (xas_retry(&xas, entry) ||
+		    !page_cache_entry_is_alias(entry) ||
+		    page_cache_entry_pfn(entry) - first_pfn >=
+		    folio_nr_pages(folio))
+			continue;
+		base = round_down(xas.xa_index,
+				  1UL << page_cache_alias_order(entry));
+		/* It is found where it begins. */
+		if (base < *index)
+			continue;
+		*index = base;
+		break;
+	}
+	rcu_read_unlock();
+	return entry;
+}
+
+/**
+ * page_cache_slot_clear_alias - Empty slots that hold an alias.
+ * @mapping: The file's mapping.
+ * @first: The first slot.
+ * @last: The last one, inclusive, of the same alias.
+ * @alias: What must be in them.
+ * @unmap: The home folio may be mapped: unmap these pages from this file.
+ * @gone: Called under the i_pages lock if it was, with the number of slots, which
+ *	are more when there is no memory to let the alias be in the others still.
+ *	Takes them off the count: as long as the count has them, the file must
+ *	not be given other blocks.
  * @data: For @gone.
  *
  * Context: The home folio is locked.  May sleep.
- * Return: %false if something else is in the slot.
+ * Return: %false if something else is in the first slot.
  */
-bool page_cache_slot_clear_alias(struct address_space *mapping, pgoff_t index,
-				 void *alias, bool unmap,
-				 void (*gone)(void *data), void *data)
+bool page_cache_slot_clear_alias(struct address_space *mapping, pgoff_t first,
+				 pgoff_t last, void *alias, bool unmap,
+				 void (*gone)(unsigned long nr, void *data),
+				 void *data)
 {
-	XA_STATE(xas, &mapping->i_pages, index);
+	XA_STATE(xas, &mapping->i_pages, first);
 	bool ok;
 
 	mapping_set_update(&xas, mapping);
 	xas_lock_irq(&xas);
 	ok = xas_load(&xas) == alias;
 	if (ok) {
-		xas_store(&xas, NULL);
-		gone(data);
+		isolate_alias(&xas, alias, &first, &last);
+		clear_aliases(&xas, first, last);
+		gone(last - first + 1, data);
 	}
 	xas_unlock_irq(&xas);
 
 	if (!ok)
 		return false;
-	page_cache_count(PAGE_CACHE_NR_ALIAS, -1);
+	page_cache_count(PAGE_CACHE_NR_ALIAS, -(long)(last - first + 1));
 	if (unmap)
-		unmap_alias(mapping, index);
+		unmap_alias(mapping, first, last);
 	return true;
 }
 
 /**
  * page_cache_slot_move_alias - Let an alias name another folio.
  * @mapping: The file's mapping.
- * @index: The slot.
- * @from: What must be in it.
- * @to: What it names then.
+ * @index: Where it begins.
+ * @from: What must be there.
+ * @to: What it is then, of the same order.
  *
  * Context: Between page_cache_home_begin_move() and _end_move() of the folios.
  */
 void page_cache_slot_move_alias(struct address_space *mapping, pgoff_t index,
 				void *from, void *to)
 {
-	XA_STATE(xas, &mapping->i_pages, index);
+	XA_STATE_ORDER(xas, &mapping->i_pages, index,
+		       page_cache_alias_order(from));
 
 	mapping_set_update(&xas, mapping);
 	xas_lock_irq(&xas);
@@ -616,7 +974,7 @@ static bool freeze_home_folio(struct folio *folio)
 {
 	if (!IS_ENABLED(CONFIG_PREEMPT_RT))
 		preempt_disable();
-	if (folio_ref_freeze(folio, 2))
+	if (folio_ref_freeze(folio, folio_nr_pages(folio) + 1))
 		return true;
 	if (!IS_ENABLED(CONFIG_PREEMPT_RT))
 		preempt_enable();
@@ -657,7 +1015,7 @@ bool page_cache_home_begin_move(struct address_space *home,
 	 */
 	to->index = from->index;
 	to->mapping = home;
-	folio_ref_inc(to);	/* the home's */
+	folio_ref_add(to, folio_nr_pages(to));	/* the home's */
 	return true;
 }
 
@@ -675,8 +1033,9 @@ bool page_cache_home_begin_move(struct address_space *home,
 void page_cache_home_end_move(struct address_space *home, struct folio *from,
 			      struct folio *to)
 {
-	XA_STATE(xas, &home->i_pages, from->index);
+	XA_STATE_ORDER(xas, &home->i_pages, from->index, folio_order(from));
 	struct lruvec *from_lruvec, *to_lruvec;
+	const int nr = folio_nr_pages(from);
 	struct mem_cgroup *memcg;
 
 	xas_lock_irq(&xas);
@@ -692,8 +1051,12 @@ void page_cache_home_end_move(struct address_space *home, struct folio *from,
 	memcg = folio_memcg(from);
 	from_lruvec = mem_cgroup_lruvec(memcg, folio_pgdat(from));
 	to_lruvec = mem_cgroup_lruvec(memcg, folio_pgdat(to));
-	mod_lruvec_state(from_lruvec, NR_FILE_PAGES, -1);
-	mod_lruvec_state(to_lruvec, NR_FILE_PAGES, 1);
+	mod_lruvec_state(from_lruvec, NR_FILE_PAGES, -nr);
+	mod_lruvec_state(to_lruvec, NR_FILE_PAGES, nr);
+	if (folio_test_pmd_mappable(from)) {
+		mod_lruvec_state(from_lruvec, NR_FILE_THPS, -nr);
+		mod_lruvec_state(to_lruvec, NR_FILE_THPS, nr);
+	}
 	rcu_read_unlock();
 }
 
@@ -702,8 +1065,8 @@ void page_cache_home_end_move(struct address_space *home, struct folio *from,
  * @home: The home's mapping.
  * @folio: A folio of the home.
  * @mapping: The file's mapping.
- * @index: The slot.
- * @alias: The only alias to @folio, which is in it.
+ * @index: Where the alias begins.
+ * @alias: The only alias to @folio, which is for all of it.
  * @gone: As for page_cache_slot_clear_alias().
  * @data: For @gone.
  *
@@ -719,19 +1082,23 @@ void page_cache_home_end_move(struct address_space *home, struct folio *from,
  */
 bool page_cache_home_take_back(struct address_space *home, struct folio *folio,
 			       struct address_space *mapping, pgoff_t index,
-			       void *alias, void (*gone)(void *data), void *data)
+			       void *alias,
+			       void (*gone)(unsigned long nr, void *data),
+			       void *data)
 {
-	XA_STATE(home_xas, &home->i_pages, folio->index);
-	XA_STATE(xas, &mapping->i_pages, index);
+	const unsigned int order = folio_order(folio);
+	const long nr = folio_nr_pages(folio);
+	XA_STATE_ORDER(home_xas, &home->i_pages, folio->index, order);
+	XA_STATE_ORDER(xas, &mapping->i_pages, index, order);
 
 	mapping_set_update(&home_xas, home);
 	mapping_set_update(&xas, mapping);
 	/* Who writes then copies what can be read of it, or reads the device. */
-	if (folio_test_hwpoison(folio))
+	if (folio_contain_hwpoisoned_page(folio))
 		return false;
-	unmap_alias(mapping, index);
+	unmap_alias(mapping, index, index + nr - 1);
 	/* It may be on its way to the LRU. */
-	if (folio_ref_count(folio) != 2)
+	if (folio_ref_count(folio) != nr + 1)
 		lru_add_drain();
 
 	if (!freeze_home_folio(folio))
@@ -739,7 +1106,7 @@ bool page_cache_home_take_back(struct address_space *home, struct folio *folio,
 
 	xas_lock_irq(&home_xas);
 	xas_store(&home_xas, NULL);
-	home->nrpages--;
+	home->nrpages -= nr;
 	xas_unlock_irq(&home_xas);
 
 	folio->mapping = mapping;
@@ -749,15 +1116,15 @@ bool page_cache_home_take_back(struct address_space *home, struct folio *folio,
 	xas_lock_irq(&xas);
 	WARN_ON_ONCE(xas_load(&xas) != alias);
 	xas_store(&xas, folio);
-	mapping->nrpages++;
-	gone(data);
-	folio_ref_unfreeze(folio, 2);
+	mapping->nrpages += nr;
+	gone(nr, data);
+	folio_ref_unfreeze(folio, nr + 1);
 	xas_unlock_irq(&xas);
 	home_folio_unfrozen();
 
-	page_cache_count(PAGE_CACHE_NR_HOME, -1);
-	page_cache_count(PAGE_CACHE_NR_ALIAS, -1);
-	count_vm_event(PAGE_CACHE_BREAK);
+	page_cache_count(PAGE_CACHE_NR_HOME, -nr);
+	page_cache_count(PAGE_CACHE_NR_ALIAS, -nr);
+	count_vm_events(PAGE_CACHE_BREAK, nr);
 	trace_mm_filemap_add_to_page_cache(folio);
 	return true;
 }
@@ -768,21 +1135,25 @@ bool page_cache_home_take_back(struct address_space *home, struct folio *folio,
  * @index: The slot.
  * @alias: What must be in it.
  * @folio: A locked order-0 folio, charged, in no mapping yet.
- * @gone: As for page_cache_slot_clear_alias().
+ * @gone: As for page_cache_slot_clear_alias(); called if the alias was there,
+ *	whatever comes of it.
  * @data: For @gone.
  *
  * There is no moment at which the slot is empty: who looks it up finds the home
- * folio or this one.
+ * folio or this one.  Where the alias is for more pages, it stays for those.
  *
  * Context: The home folio is locked.
- * Return: %false if something else is in the slot; the folio is as before.
+ * Return: %false if something else is in the slot, or nothing: if there was no
+ * memory, all of the alias is gone; the folio is as before.
  */
 bool page_cache_slot_to_folio(struct address_space *mapping, pgoff_t index,
 			      void *alias, struct folio *folio,
-			      void (*gone)(void *data), void *data)
+			      void (*gone)(unsigned long nr, void *data),
+			      void *data)
 {
 	XA_STATE(xas, &mapping->i_pages, index);
-	bool ok;
+	pgoff_t first = index, last = index;
+	bool found, ok;
 
 	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
 	VM_WARN_ON_ONCE_FOLIO(folio_test_large(folio), folio);
@@ -793,24 +1164,35 @@ bool page_cache_slot_to_folio(struct address_space *mapping, pgoff_t index,
 	folio->index = index;
 
 	xas_lock_irq(&xas);
-	ok = xas_load(&xas) == alias;
+	found = xas_load(&xas) == alias;
+	ok = found;
+	if (found) {
+		isolate_alias(&xas, alias, &first, &last);
+		ok = first == last;
+		gone(last - first + 1, data);
+		if (!ok)
+			clear_aliases(&xas, first, last);
+	}
 	if (ok) {
+		xas_set_order(&xas, index, 0);
 		xas_store(&xas, folio);
 		mapping->nrpages++;
 		lruvec_stat_add_folio(folio, NR_FILE_PAGES);
-		gone(data);
 	}
 	xas_unlock_irq(&xas);
 
+	if (found) {
+		page_cache_count(PAGE_CACHE_NR_ALIAS,
+				 -(long)(last - first + 1));
+		/* Until now, who has it mapped sees the same data. */
+		unmap_alias(mapping, first, last);
+	}
 	if (!ok) {
 		folio->mapping = NULL;
 		folio_put(folio);
 		return false;
 	}
-	page_cache_count(PAGE_CACHE_NR_ALIAS, -1);
 	count_vm_event(PAGE_CACHE_BREAK);
-	/* Until now, who has it mapped sees the same data. */
-	unmap_alias(mapping, index);
 	trace_mm_filemap_add_to_page_cache(folio);
 	folio_add_lru(folio);
 	return true;
@@ -835,6 +1217,21 @@ struct folio *page_cache_alloc_folio(struct address_space *mapping, gfp_t gfp)
 	}
 	__folio_set_locked(folio);
 	return folio;
+}
+
+/**
+ * page_cache_copy_page - Copy one page of a home's folio.
+ * @to: A folio of one page.
+ * @from: A folio of a home, in which the page is where it is in the file.
+ * @index: The page's index in the file.
+ *
+ * Return: 0, or -EHWPOISON if the memory cannot be read.
+ */
+int page_cache_copy_page(struct folio *to, struct folio *from, pgoff_t index)
+{
+	struct page *page = folio_file_page(from, index);
+
+	return copy_mc_highpage(folio_page(to, 0), page) ? -EHWPOISON : 0;
 }
 
 /**
@@ -903,10 +1300,12 @@ struct folio *page_cache_get_alias(struct address_space *mapping,
 bool __filemap_drop_aliases(struct address_space *mapping, pgoff_t first,
 			    pgoff_t last, enum page_cache_drop how)
 {
+	const bool must = how == PAGE_CACHE_DROP || how == PAGE_CACHE_DROP_NOWAIT;
 	XA_STATE(xas, &mapping->i_pages, first);
 	bool all = true;
 	pgoff_t index;
 	void *entry;
+	int ret;
 
 	rcu_read_lock();
 	xas_for_each(&xas, entry, last) {
@@ -917,8 +1316,15 @@ bool __filemap_drop_aliases(struct address_space *mapping, pgoff_t first,
 		index = xas.xa_index;	/* xas_pause() moves on */
 		xas_pause(&xas);
 		rcu_read_unlock();
-		if (page_cache_home_drop(mapping, index, how) < 0)
+		ret = page_cache_home_drop(mapping, index, last, how);
+		if (ret < 0)
 			all = false;
+		/*
+		 * What was seen may have been split by somebody else before it
+		 * was removed: the rest is not where xas_pause() moves on to.
+		 */
+		if (must && ret >= 0)
+			xas_set(&xas, ret ? index : index + 1);
 		/* Then the inode cannot go anyway. */
 		if (!all && how == PAGE_CACHE_DROP_SHARED)
 			return false;

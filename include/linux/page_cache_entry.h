@@ -18,7 +18,7 @@
  * (&enum page_cache_kind), everything above them is the payload::
  *
  *   SHADOW     |------------------ payload -------------------|00|1|
- *   PFN        |--------------- pfn ----------------|A|E|Z|P|L|01|1|
+ *   PFN        |----------- pfn ------------|-order-|A|E|Z|P|L|01|1|
  *   PROXY      |----------------- pointer --------------------|10|1|
  *   EXCLUSIVE  |----------------- pointer --------------------|11|1|
  *
@@ -85,9 +85,12 @@ enum page_cache_pfn_flags {
  * @PAGE_CACHE_PAYLOAD_SHIFT: Position of the payload in the raw entry.
  * @PAGE_CACHE_PAYLOAD_BITS: Width of the payload.
  * @PAGE_CACHE_SHADOW_BITS: Width of a shadow, which is all of the payload.
- * @PAGE_CACHE_PFN_SHIFT: Position of the pfn in the payload, and the number of
- *	flags below it.
+ * @PAGE_CACHE_PFN_FLAG_BITS: Number of the flags, which are the lowest bits of
+ *	the payload.
  * @PAGE_CACHE_PFN_FLAGS_MASK: The bits of the payload that are flags.
+ * @PAGE_CACHE_PFN_ORDER_BITS: Width of the order, which is above the flags.
+ * @PAGE_CACHE_PFN_ORDER_MAX: The largest order.
+ * @PAGE_CACHE_PFN_SHIFT: Position of the pfn in the payload.
  * @PAGE_CACHE_PFN_BITS: Width of the pfn.
  * @PAGE_CACHE_POINTER_ALIGN: What the pointer of a proxy or an exclusive owner
  *	is aligned to.
@@ -102,8 +105,12 @@ enum page_cache_entry_layout {
 	PAGE_CACHE_PAYLOAD_BITS		= BITS_PER_LONG -
 					  PAGE_CACHE_PAYLOAD_SHIFT,
 	PAGE_CACHE_SHADOW_BITS		= PAGE_CACHE_PAYLOAD_BITS,
-	PAGE_CACHE_PFN_SHIFT		= IS_ENABLED(CONFIG_64BIT) ? 5 : 4,
-	PAGE_CACHE_PFN_FLAGS_MASK	= (1 << PAGE_CACHE_PFN_SHIFT) - 1,
+	PAGE_CACHE_PFN_FLAG_BITS	= IS_ENABLED(CONFIG_64BIT) ? 5 : 4,
+	PAGE_CACHE_PFN_FLAGS_MASK	= (1 << PAGE_CACHE_PFN_FLAG_BITS) - 1,
+	PAGE_CACHE_PFN_ORDER_BITS	= IS_ENABLED(CONFIG_64BIT) ? 4 : 0,
+	PAGE_CACHE_PFN_ORDER_MAX	= (1 << PAGE_CACHE_PFN_ORDER_BITS) - 1,
+	PAGE_CACHE_PFN_SHIFT		= PAGE_CACHE_PFN_FLAG_BITS +
+					  PAGE_CACHE_PFN_ORDER_BITS,
 	PAGE_CACHE_PFN_BITS		= PAGE_CACHE_PAYLOAD_BITS -
 					  PAGE_CACHE_PFN_SHIFT,
 	PAGE_CACHE_POINTER_ALIGN	= 8,
@@ -246,13 +253,51 @@ static inline bool page_cache_entry_is_alias(const void *entry)
 
 /**
  * page_cache_mk_alias() - Make an alias
- * @pfn: The page frame number, %PAGE_CACHE_PFN_BITS wide.
+ * @pfn: The number of the first page frame, %PAGE_CACHE_PFN_BITS wide.
+ * @order: How many there are, as a power of two; no more than
+ *	%PAGE_CACHE_PFN_ORDER_MAX.
+ *
+ * The order is that of the entry in i_pages, too.  Who has loaded an entry
+ * without a lock knows from itself how far it goes, and a second look at the
+ * slot, which compares, that it still does.
  *
  * Return: The entry to be stored in i_pages.
  */
-static inline void *page_cache_mk_alias(unsigned long pfn)
+static inline void *page_cache_mk_alias(unsigned long pfn, unsigned int order)
 {
-	return page_cache_mk_pfn(pfn, PAGE_CACHE_PFN_ALIAS);
+	unsigned long entry =
+		(unsigned long)page_cache_mk_pfn(pfn, PAGE_CACHE_PFN_ALIAS);
+
+	VM_WARN_ON_ONCE(order > PAGE_CACHE_PFN_ORDER_MAX);
+	entry |= (unsigned long)order <<
+		 (PAGE_CACHE_PAYLOAD_SHIFT + PAGE_CACHE_PFN_FLAG_BITS);
+	return (void *)entry;
+}
+
+/**
+ * page_cache_alias_order() - Tell how many pages an alias is for
+ * @entry: An alias.
+ *
+ * Return: The order that was given to page_cache_mk_alias().
+ */
+static inline unsigned int page_cache_alias_order(const void *entry)
+{
+	VM_WARN_ON_ONCE(!page_cache_entry_is_alias(entry));
+	return (__page_cache_entry_payload(entry) >> PAGE_CACHE_PFN_FLAG_BITS) &
+	       PAGE_CACHE_PFN_ORDER_MAX;
+}
+
+/**
+ * page_cache_alias_last() - Tell where the pages end that an alias is for
+ * @index: Any index, in pages, at which @entry was found.
+ * @entry: An alias.
+ *
+ * Return: The last index, in pages, at which it is found.
+ */
+static inline unsigned long page_cache_alias_last(unsigned long index,
+						  const void *entry)
+{
+	return index | ((1UL << page_cache_alias_order(entry)) - 1);
 }
 
 /* The value bit and the kind are what the alignment leaves free. */
@@ -309,6 +354,17 @@ static inline void *page_cache_entry_pointer(const void *entry)
 static inline bool page_cache_entry_is_alias(const void *entry)
 {
 	return false;
+}
+
+static inline unsigned int page_cache_alias_order(const void *entry)
+{
+	return 0;
+}
+
+static inline unsigned long page_cache_alias_last(unsigned long index,
+						  const void *entry)
+{
+	return index;
 }
 
 #endif /* !CONFIG_64BIT */

@@ -78,12 +78,65 @@ enum page_cache_populate {
 
 /**
  * struct page_cache_insertion - A folio that is being put into a home
- * @xas: The place, and memory for nodes of the tree.
+ * @xas: Memory for nodes of the tree.
+ * @index: The place.
+ * @order: The folio's order.
  * @shadow: What was there before: %NULL or a shadow.
  */
 struct page_cache_insertion {
 	struct xa_state xas;
+	pgoff_t index;
+	unsigned int order;
 	void *shadow;
+};
+
+/**
+ * struct page_cache_piece - Slots of a file, and what of a home they could name
+ * @folio: The home's folio, with a reference.
+ * @index: The first slot.
+ * @order: How many there are, as a power of two.  As large as the folio, or less.
+ */
+struct page_cache_piece {
+	struct folio *folio;
+	pgoff_t index;
+	unsigned int order;
+};
+
+/**
+ * struct page_cache_search - For which slots of a file something is looked for
+ * @first: The first slot.
+ * @last: The last one, inclusive.
+ * @extent_first: The first slot of the extent that they are in.
+ * @extent_last: The last one, inclusive.
+ * @place: Where in the home a large folio has the page of the slot @first.
+ * @page: Where in the home a folio of that page alone is.
+ */
+struct page_cache_search {
+	pgoff_t first;
+	pgoff_t last;
+	pgoff_t extent_first;
+	pgoff_t extent_last;
+	pgoff_t place;
+	pgoff_t page;
+};
+
+/**
+ * enum page_cache_home_layout - Where in a home a folio is
+ * @PAGE_CACHE_HOME_MAX_ORDER: No folio of a home is larger.
+ * @PAGE_CACHE_SKEW_SHIFT: What is above that is how far apart page and index are.
+ *
+ * The page cache wants the index of a folio to be a multiple of its size, which
+ * the device page seldom is.  So a folio of several pages is where its pages are
+ * with a *skew* added, which is by how much the index in the file is larger than
+ * the device page, modulo the size of the largest folio.  Then it is a multiple
+ * because the index in the file is.  Files that have the same pages with another
+ * skew do not share such folios: the skew is also part of the place.
+ *
+ * A folio of one page is where its page is.
+ */
+enum page_cache_home_layout {
+	PAGE_CACHE_HOME_MAX_ORDER = 9,
+	PAGE_CACHE_SKEW_SHIFT = 52,
 };
 
 /**
@@ -162,14 +215,26 @@ static inline void page_cache_move_readahead(struct folio *from,
 		folio_set_readahead(to);
 }
 
+/**
+ * typedef page_cache_ask_t - Ask a file system what a file maps
+ * @mapping: The file's mapping, with its invalidate_lock held.
+ * @index: First index, in pages.
+ * @nr: How many pages.
+ *
+ * It calls page_cache_home_attach() for the extent that @index is in, or some of
+ * it.
+ *
+ * Return: How many pages there are in that, at least one.
+ */
+typedef unsigned long (*page_cache_ask_t)(struct address_space *mapping,
+					  pgoff_t index, unsigned long nr);
+
 #ifdef CONFIG_PAGE_CACHE_SHARE
 
 /* rust/kernel/mm/page_cache/home.rs */
 extern const struct address_space_operations page_cache_home_aops;
-struct page_cache_home *
-page_cache_home_create(struct block_device *bdev,
-		       void (*ask)(struct address_space *mapping,
-				   pgoff_t index, unsigned long nr));
+struct page_cache_home *page_cache_home_create(struct block_device *bdev,
+					       page_cache_ask_t ask);
 void page_cache_home_destroy(struct page_cache_home *home);
 void page_cache_home_free(struct page_cache_home *home);
 void page_cache_home_set_enabled(struct page_cache_home *home, bool enabled);
@@ -180,9 +245,9 @@ enum page_cache_populate
 page_cache_home_populate(struct page_cache_home *home,
 			 struct address_space *mapping, struct folio *folio,
 			 const struct page_cache_extent *extent);
-void page_cache_home_ask(struct page_cache_home *home,
-			 struct address_space *mapping, pgoff_t index,
-			 unsigned long nr);
+unsigned long page_cache_home_ask(struct page_cache_home *home,
+				  struct address_space *mapping, pgoff_t index,
+				  unsigned long nr, bool how_far);
 unsigned long page_cache_home_attach(struct page_cache_home *home,
 				     struct address_space *mapping,
 				     pgoff_t first, pgoff_t last,
@@ -191,8 +256,8 @@ unsigned long page_cache_home_adopt(struct page_cache_home *home,
 				    struct address_space *mapping,
 				    pgoff_t first, pgoff_t last,
 				    const struct page_cache_extent *extent);
-int page_cache_home_drop(struct address_space *mapping, pgoff_t index,
-			 enum page_cache_drop how);
+int page_cache_home_drop(struct address_space *mapping, pgoff_t first,
+			 pgoff_t last, enum page_cache_drop how);
 struct folio *page_cache_home_break(struct address_space *mapping,
 				    pgoff_t index, bool nowait, gfp_t gfp);
 struct folio *page_cache_home_break_folio(struct address_space *mapping,
@@ -203,16 +268,19 @@ void page_cache_home_forget(struct page_cache_home *home,
 			    pgoff_t first, pgoff_t last);
 bool page_cache_home_walk(struct folio *folio, bool nowait,
 			  bool (*visit)(struct address_space *mapping,
-					pgoff_t index, void *data),
+					pgoff_t index, unsigned long nr,
+					void *data),
 			  void *data);
 
 /* mm/page_cache_home.c */
 struct inode *page_cache_home_inode(void);
 struct folio *page_cache_alloc_folio(struct address_space *mapping, gfp_t gfp);
+int page_cache_copy_page(struct folio *to, struct folio *from, pgoff_t index);
 bool page_cache_range_has_alias(struct address_space *mapping, pgoff_t first,
 				pgoff_t last);
 void page_cache_insertion_init(struct page_cache_insertion *insertion,
-			       struct address_space *home, pgoff_t index);
+			       struct address_space *home, pgoff_t index,
+			       unsigned int order);
 bool page_cache_insertion_refill(struct page_cache_insertion *insertion,
 				 struct address_space *home);
 int page_cache_home_insert(struct page_cache_insertion *insertion,
@@ -228,17 +296,30 @@ bool page_cache_slot_to_alias(struct address_space *mapping, pgoff_t index,
 bool page_cache_set_home(struct folio *folio, struct address_space *home,
 			 pgoff_t index, bool idle);
 bool page_cache_slot_is_free(struct address_space *mapping, pgoff_t index);
-bool page_cache_slot_attach(struct address_space *mapping, pgoff_t index,
-			    void *alias, bool (*may)(void *data),
-			    void *may_data, void (*gone)(void *data),
-			    void *gone_data);
+unsigned int page_cache_slots_find(struct address_space *mapping,
+				   struct address_space *home,
+				   const struct page_cache_search *search,
+				   struct page_cache_piece *pieces,
+				   unsigned int max, pgoff_t *next);
+long page_cache_slots_attach(struct address_space *mapping,
+			     struct page_cache_piece *pieces, unsigned int nr,
+			     bool (*may)(void *data), void *may_data,
+			     bool (*take)(const struct page_cache_piece *piece,
+					  void *data),
+			     void (*drop)(const struct page_cache_piece *piece,
+					  void *data),
+			     void *data);
+void *page_cache_slots_next_alias(struct address_space *mapping, pgoff_t *index,
+				  pgoff_t last, struct folio *folio,
+				  unsigned long *looked);
 struct folio *page_cache_next_idle(struct address_space *mapping,
 				   pgoff_t *index, pgoff_t last);
 bool page_cache_slot_has_alias(struct address_space *mapping, pgoff_t index,
 			       const void *alias);
-bool page_cache_slot_clear_alias(struct address_space *mapping, pgoff_t index,
-				 void *alias, bool unmap,
-				 void (*gone)(void *data), void *data);
+bool page_cache_slot_clear_alias(struct address_space *mapping, pgoff_t first,
+				 pgoff_t last, void *alias, bool unmap,
+				 void (*gone)(unsigned long nr, void *data),
+				 void *data);
 void page_cache_slot_move_alias(struct address_space *mapping, pgoff_t index,
 				void *from, void *to);
 bool page_cache_home_begin_move(struct address_space *home,
@@ -247,11 +328,13 @@ void page_cache_home_end_move(struct address_space *home, struct folio *from,
 			      struct folio *to);
 bool page_cache_home_take_back(struct address_space *home, struct folio *folio,
 			       struct address_space *mapping, pgoff_t index,
-			       void *alias, void (*gone)(void *data),
+			       void *alias,
+			       void (*gone)(unsigned long nr, void *data),
 			       void *data);
 bool page_cache_slot_to_folio(struct address_space *mapping, pgoff_t index,
 			      void *alias, struct folio *folio,
-			      void (*gone)(void *data), void *data);
+			      void (*gone)(unsigned long nr, void *data),
+			      void *data);
 struct folio *page_cache_get_alias(struct address_space *mapping,
 				   pgoff_t index, void **aliasp);
 void page_cache_count(enum page_cache_count item, long nr);
@@ -332,9 +415,57 @@ static inline void page_cache_ask_home(struct address_space *mapping,
 				       pgoff_t index, unsigned long nr)
 {
 	struct page_cache_home *home = mapping_home(mapping);
+	unsigned long done;
 
-	if (home && page_cache_home_enabled(home))
-		page_cache_home_ask(home, mapping, index, nr);
+	if (!home || !page_cache_home_enabled(home))
+		return;
+	for (; nr; index += done, nr -= done)
+		done = page_cache_home_ask(home, mapping, index, nr, false);
+}
+
+/**
+ * page_cache_ask_home_once - As page_cache_ask_home(), for one extent.
+ * @mapping: A mapping of which mapping_shares_cache() said %true.
+ * @index: First index, in pages.
+ * @nr: How many pages.
+ *
+ * Return: How many pages the file maps in one extent from @index on, as far as
+ * was asked, or one: a folio with more cannot be shared.
+ */
+static inline unsigned long
+page_cache_ask_home_once(struct address_space *mapping, pgoff_t index,
+			 unsigned long nr)
+{
+	return page_cache_home_ask(mapping_home(mapping), mapping, index, nr,
+				   true);
+}
+
+/* Does a file share all of a folio, which is locked and found at @index? */
+static inline bool mapping_shares_all_of(struct address_space *mapping,
+					 pgoff_t index,
+					 const struct folio *folio)
+{
+	void *entry = xa_load(&mapping->i_pages, index);
+
+	return mapping_entry_is_alias(mapping, entry) &&
+	       page_cache_alias_order(entry) == folio_order(folio);
+}
+
+void __page_cache_mark_readahead(struct address_space *mapping, pgoff_t index);
+
+/**
+ * page_cache_mark_readahead - Let readahead go on when a page is read.
+ * @mapping: The file's mapping.
+ * @index: The slot, in which there is something.
+ *
+ * For a slot that became an alias when the home was asked: it is in the place
+ * of the folio that would have the mark, had it been allocated and read.
+ */
+static inline void page_cache_mark_readahead(struct address_space *mapping,
+					     pgoff_t index)
+{
+	if (mapping_has_home(mapping))
+		__page_cache_mark_readahead(mapping, index);
 }
 
 void __page_cache_ask_before_write(struct address_space *mapping, loff_t pos,
@@ -444,9 +575,7 @@ static inline void filemap_forget_home(struct address_space *mapping,
 #else /* !CONFIG_PAGE_CACHE_SHARE */
 
 static inline struct page_cache_home *
-page_cache_home_create(struct block_device *bdev,
-		       void (*ask)(struct address_space *mapping,
-				   pgoff_t index, unsigned long nr))
+page_cache_home_create(struct block_device *bdev, page_cache_ask_t ask)
 {
 	return NULL;
 }
@@ -495,13 +624,33 @@ static inline void page_cache_ask_home(struct address_space *mapping,
 {
 }
 
+static inline unsigned long
+page_cache_ask_home_once(struct address_space *mapping, pgoff_t index,
+			 unsigned long nr)
+{
+	return nr;
+}
+
+static inline bool mapping_shares_all_of(struct address_space *mapping,
+					 pgoff_t index,
+					 const struct folio *folio)
+{
+	return false;
+}
+
+static inline void page_cache_mark_readahead(struct address_space *mapping,
+					     pgoff_t index)
+{
+}
+
 static inline void page_cache_ask_before_write(struct address_space *mapping,
 					       loff_t pos, size_t len)
 {
 }
 
 static inline int page_cache_home_drop(struct address_space *mapping,
-				       pgoff_t index, enum page_cache_drop how)
+				       pgoff_t first, pgoff_t last,
+				       enum page_cache_drop how)
 {
 	return 0;
 }
@@ -509,7 +658,7 @@ static inline int page_cache_home_drop(struct address_space *mapping,
 static inline bool
 page_cache_home_walk(struct folio *folio, bool nowait,
 		     bool (*visit)(struct address_space *mapping, pgoff_t index,
-				   void *data),
+				   unsigned long nr, void *data),
 		     void *data)
 {
 	return true;

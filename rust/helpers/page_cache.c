@@ -191,6 +191,18 @@ __rust_helper bool rust_helper_page_cache_entry_is_shadow(const void *entry)
 	return page_cache_entry_is_shadow(entry);
 }
 
+__rust_helper unsigned int
+rust_helper_page_cache_alias_order(const void *entry)
+{
+	return page_cache_alias_order(entry);
+}
+
+__rust_helper unsigned long
+rust_helper_page_cache_alias_last(unsigned long index, const void *entry)
+{
+	return page_cache_alias_last(index, entry);
+}
+
 __rust_helper bool rust_helper_page_cache_entry_is_alias(const void *entry)
 {
 	return page_cache_entry_is_alias(entry);
@@ -213,9 +225,10 @@ __rust_helper void *rust_helper_page_cache_mk_pfn(unsigned long pfn,
 	return page_cache_mk_pfn(pfn, flags);
 }
 
-__rust_helper void *rust_helper_page_cache_mk_alias(unsigned long pfn)
+__rust_helper void *rust_helper_page_cache_mk_alias(unsigned long pfn,
+						    unsigned int order)
 {
-	return page_cache_mk_alias(pfn);
+	return page_cache_mk_alias(pfn, order);
 }
 
 __rust_helper unsigned long rust_helper_page_cache_entry_pfn(const void *entry)

@@ -16,14 +16,20 @@ __rust_helper bool rust_helper_folio_mapped(const struct folio *folio)
 	return folio_mapped(folio);
 }
 
+__rust_helper int rust_helper_folio_expected_ref_count(const struct folio *folio)
+{
+	return folio_expected_ref_count(folio);
+}
+
 __rust_helper void rust_helper_cond_resched(void)
 {
 	cond_resched();
 }
 
-__rust_helper void rust_helper_count_vm_event(enum vm_event_item item)
+__rust_helper void rust_helper_count_vm_events(enum vm_event_item item,
+					       long delta)
 {
-	count_vm_event(item);
+	count_vm_events(item, delta);
 }
 
 __rust_helper unsigned long *

@@ -36,6 +36,9 @@ pub use fs::{
 };
 
 #[cfg(CONFIG_PAGE_CACHE_SHARE)]
+mod alias;
+
+#[cfg(CONFIG_PAGE_CACHE_SHARE)]
 mod fragment;
 
 #[cfg(CONFIG_PAGE_CACHE_SHARE)]

@@ -33,6 +33,8 @@ const PAYLOAD_SHIFT: u32 = bindings::page_cache_entry_layout_PAGE_CACHE_PAYLOAD_
 const SHADOW_BITS: u32 = bindings::page_cache_entry_layout_PAGE_CACHE_SHADOW_BITS;
 const PFN_SHIFT: u32 = bindings::page_cache_entry_layout_PAGE_CACHE_PFN_SHIFT;
 const PFN_BITS: u32 = bindings::page_cache_entry_layout_PAGE_CACHE_PFN_BITS;
+const ORDER_SHIFT: u32 = bindings::page_cache_entry_layout_PAGE_CACHE_PFN_FLAG_BITS;
+const ORDER_MAX: u32 = bindings::page_cache_entry_layout_PAGE_CACHE_PFN_ORDER_MAX;
 const PFN_ALIAS: usize = bindings::page_cache_pfn_flags_PAGE_CACHE_PFN_ALIAS as usize;
 const POINTER_ALIGN: usize = bindings::page_cache_entry_layout_PAGE_CACHE_POINTER_ALIGN as usize;
 
@@ -65,7 +67,7 @@ static_assert!(PFN_ALIAS & PfnFlags::all_bits() == 0);
 /// ```
 /// use kernel::mm::page_cache::entry::{Entry, Pfn, PfnFlags};
 ///
-/// let alias = Entry::alias(42).ok_or(EINVAL)?;
+/// let alias = Entry::alias(42, 0).ok_or(EINVAL)?;
 /// let raw = alias.into_raw();
 ///
 /// match Entry::from_raw(raw) {
@@ -133,6 +135,8 @@ impl Entry {
                 let payload = bits >> PAYLOAD_SHIFT;
                 let pfn = Pfn {
                     pfn: payload >> PFN_SHIFT,
+                    // CAST: It has a few bits.
+                    order: (payload >> ORDER_SHIFT) as u32 & ORDER_MAX,
                     flags: PfnFlags(payload & PfnFlags::all_bits()),
                 };
 
@@ -162,10 +166,13 @@ impl Entry {
         }
     }
 
-    /// Makes an alias to the page frame `pfn`, or [`None`] if the number is too large for one.
+    /// Makes an alias to the page frame `pfn` and those after it, `1 << order` in all, or [`None`]
+    /// if a number is too large for one.
     #[inline]
-    pub fn alias(pfn: usize) -> Option<Self> {
-        Pfn::new(pfn, PfnFlags::default()).map(Self::Alias)
+    pub fn alias(pfn: usize, order: u32) -> Option<Self> {
+        Pfn::new(pfn, PfnFlags::default())?
+            .of_order(order)
+            .map(Self::Alias)
     }
 
     /// Whether this is an alias.
@@ -318,11 +325,12 @@ crate::impl_flags!(
 ///
 /// # Invariants
 ///
-/// - The number fits into an entry.
+/// - The number and the order fit into an entry.
 /// - The flags are none other than those of [`PfnFlag`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pfn {
     pfn: usize,
+    order: u32,
     flags: PfnFlags,
 }
 
@@ -346,14 +354,46 @@ impl Pfn {
     #[inline]
     pub fn new(pfn: usize, flags: PfnFlags) -> Option<Self> {
         if pfn <= Self::MAX && usize::from(flags) & !PfnFlags::all_bits() == 0 {
-            // INVARIANT: Both were just checked.
-            Some(Self { pfn, flags })
+            // INVARIANT: Both were just checked, and the order is the least there is.
+            Some(Self {
+                pfn,
+                order: 0,
+                flags,
+            })
         } else {
             None
         }
     }
 
-    /// Returns the page frame number.
+    /// The same for `1 << order` page frames, or [`None`] if that is too large.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kernel::mm::page_cache::entry::{Pfn, PfnFlags};
+    ///
+    /// let pfn = Pfn::new(512, PfnFlags::default()).ok_or(EINVAL)?;
+    /// assert_eq!(pfn.order(), 0);
+    /// assert_eq!(pfn.of_order(9).map(Pfn::order), Some(9));
+    /// assert_eq!(pfn.of_order(Pfn::ORDER_MAX + 1), None);
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[inline]
+    pub fn of_order(self, order: u32) -> Option<Self> {
+        // INVARIANT: The limit is checked first.
+        (order <= Self::ORDER_MAX).then_some(Self { order, ..self })
+    }
+
+    /// The largest order.
+    pub const ORDER_MAX: u32 = ORDER_MAX;
+
+    /// Returns the order of the number of page frames. DAX says it by [`PfnFlag::Pmd`] instead.
+    #[inline]
+    pub fn order(self) -> u32 {
+        self.order
+    }
+
+    /// Returns the number of the first page frame.
     #[inline]
     pub fn pfn(self) -> usize {
         self.pfn
@@ -367,7 +407,10 @@ impl Pfn {
 
     #[inline]
     fn payload(self) -> usize {
-        (self.pfn << PFN_SHIFT) | usize::from(self.flags)
+        (self.pfn << PFN_SHIFT)
+            // CAST: It has a few bits.
+            | ((self.order as usize) << ORDER_SHIFT)
+            | usize::from(self.flags)
     }
 }
 
@@ -567,18 +610,34 @@ mod tests {
     #[test]
     fn alias_agrees_with_c() {
         for n in samples(PFN_BITS) {
-            let entry = Entry::alias(n);
-            // SAFETY: The number is not too large.
-            let raw = unsafe { bindings::page_cache_mk_alias(n) };
+            for order in 0..=Pfn::ORDER_MAX {
+                let entry = Entry::alias(n, order);
+                // SAFETY: The numbers are not too large.
+                let raw = unsafe { bindings::page_cache_mk_alias(n, order) };
 
-            assert_eq!(entry, Some(Entry::from_raw(raw)));
-            assert_eq!(entry.map(Entry::into_raw), Some(raw));
-            assert!(entry.is_some_and(|entry| entry.is_alias()));
-            assert_eq!(c_kind(raw), bindings::page_cache_kind_PAGE_CACHE_PFN);
-            assert!(!c_is_shadow(raw));
-            assert!(c_is_alias(raw));
-            // SAFETY: This is an entry that names a page frame.
-            assert_eq!(unsafe { bindings::page_cache_entry_pfn(raw) }, n);
+                assert_eq!(entry, Some(Entry::from_raw(raw)));
+                assert_eq!(entry.map(Entry::into_raw), Some(raw));
+                assert!(entry.is_some_and(|entry| entry.is_alias()));
+                assert_eq!(c_kind(raw), bindings::page_cache_kind_PAGE_CACHE_PFN);
+                assert!(!c_is_shadow(raw));
+                assert!(c_is_alias(raw));
+                // SAFETY: This is an entry that names a page frame.
+                assert_eq!(unsafe { bindings::page_cache_entry_pfn(raw) }, n);
+                // SAFETY: This is an alias.
+                let c_order = unsafe { bindings::page_cache_alias_order(raw) };
+                assert_eq!(c_order, order);
+            }
+        }
+    }
+
+    #[test]
+    fn alias_says_where_it_ends() {
+        for (index, order, last) in [(7, 0, 7), (8, 3, 15), (13, 3, 15), (513, 9, 1023)] {
+            // SAFETY: This is an alias.
+            let found = unsafe {
+                bindings::page_cache_alias_last(index, bindings::page_cache_mk_alias(0, order))
+            };
+            assert_eq!(found, last);
         }
     }
 
@@ -603,8 +662,10 @@ mod tests {
         assert!(Pfn::new(Pfn::MAX, none).is_some());
         assert!(Pfn::new(Pfn::MAX + 1, none).is_none());
         assert!(Pfn::new(usize::MAX, none).is_none());
-        assert!(Entry::alias(Pfn::MAX).is_some());
-        assert!(Entry::alias(Pfn::MAX + 1).is_none());
+        assert!(Entry::alias(Pfn::MAX, 0).is_some());
+        assert!(Entry::alias(Pfn::MAX + 1, 0).is_none());
+        assert!(Entry::alias(Pfn::MAX, Pfn::ORDER_MAX).is_some());
+        assert!(Entry::alias(Pfn::MAX, Pfn::ORDER_MAX + 1).is_none());
     }
 
     #[test]

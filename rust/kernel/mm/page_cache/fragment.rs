@@ -93,6 +93,15 @@ pub(super) struct Run {
     pub(super) last: Index,
 }
 
+/// Slots of a file, from `first` to `last`, inclusive, that are in one fragment.
+pub(super) struct Slots {
+    pub(super) file: FileKey,
+    pub(super) first: Index,
+    pub(super) last: Index,
+    /// The device page of the first.
+    pub(super) home: Index,
+}
+
 /// Memory for fragments, allocated where sleeping is allowed and handed in where it is not.
 #[derive(Default)]
 pub(super) struct Spare {
@@ -162,18 +171,21 @@ impl Fragments {
         self.len
     }
 
-    /// Makes sure that `run.index` is in a fragment that maps it to `run.home`.
+    /// Makes sure that `run.index` is in a fragment that maps it to `run.home`. Returns the last
+    /// index, no more than `run.last`, up to which the same is so.
     ///
     /// A new fragment takes in as much of the extent as no other has. Where another fragment says
     /// something else of `run.index`, the file has been given other blocks since, and that
     /// fragment gives way: the caller knows that there is no alias in this slot.
-    pub(super) fn cover(&mut self, run: &Run, spare: &mut Spare) -> Result<(), NeedsSpare> {
+    pub(super) fn cover(&mut self, run: &Run, spare: &mut Spare) -> Result<Index, NeedsSpare> {
         let found = self
             .at_or_before(run.file, run.index)
             .filter(|found| run.index <= found.last())
             .map(|found| (found.key, found.last(), found.home_of(run.index)));
-        if matches!(found, Some((.., home)) if home == run.home) {
-            return Ok(());
+        if let Some((_, last, home)) = found {
+            if home == run.home {
+                return Ok(last.min(run.last));
+            }
         }
         // From here on there is no way back.
         if spare.len() < 2 {
@@ -191,13 +203,14 @@ impl Fragments {
                 high = self.swallow(run, next).unwrap_or(high);
             }
         }
+        let covered = high.min(run.last);
 
         if let Some(prev) = self.at_or_before(run.file, run.index) {
             let (key, last) = (prev.key, prev.last());
             if last + 1 >= low {
                 if prev.home_of(run.index) == run.home {
                     self.resize(key, high);
-                    return Ok(());
+                    return Ok(covered);
                 }
                 low = last + 1;
             }
@@ -208,7 +221,30 @@ impl Fragments {
             first: low,
         };
         self.insert(node, key, run.home - (run.index - low), high - low + 1);
-        Ok(())
+        Ok(covered)
+    }
+
+    /// As [`Self::cover`], for all from `run.index` to `upto`, which is in the extent.
+    ///
+    /// The caller knows that there is no alias in these slots. Some may be covered when there is not
+    /// memory enough; that does no harm.
+    pub(super) fn cover_up_to(
+        &mut self,
+        run: &Run,
+        upto: Index,
+        spare: &mut Spare,
+    ) -> Result<Index, NeedsSpare> {
+        let mut covered = self.cover(run, spare)?;
+        while covered < upto {
+            let index = covered + 1;
+            let rest = Run {
+                index,
+                home: run.home + (index - run.index),
+                ..*run
+            };
+            covered = self.cover(&rest, spare)?;
+        }
+        Ok(covered)
     }
 
     /// Takes away what there is of `file` between `first` and `last`, inclusive, where there are no
@@ -250,24 +286,29 @@ impl Fragments {
         (next <= last).then_some(next)
     }
 
-    /// Calls `f` with every slot, as file and index, that may hold an alias to `home`, until it
-    /// says `false`.
-    pub(super) fn for_each(&self, home: Index, mut f: impl FnMut(FileKey, Index) -> bool) {
+    /// Calls `f` with every range of slots that may hold aliases to pages of the device from `first`
+    /// to `last`, inclusive, until it says `false`.
+    pub(super) fn for_each(&self, first: Index, last: Index, mut f: impl FnMut(Slots) -> bool) {
         // SAFETY: By the type invariant this is a valid tree, which we have shared access to, and
         // that C only reads here.
         let mut node =
-            unsafe { bindings::interval_tree_iter_first(self.by_home.get(), home, home) };
+            unsafe { bindings::interval_tree_iter_first(self.by_home.get(), first, last) };
         while !node.is_null() {
             // SAFETY: By the type invariant every node is that of a `Fragment` in `by_file`.
             let fragment = unsafe { &*container_of!(Opaque::cast_from(node), Fragment, node) };
-            if !f(
-                fragment.key.file,
-                fragment.key.first + (home - fragment.home_first()),
-            ) {
+            let home = first.max(fragment.home_first());
+            let index = fragment.key.first + (home - fragment.home_first());
+            let slots = Slots {
+                file: fragment.key.file,
+                first: index,
+                last: fragment.last().min(index + (last - home)),
+                home,
+            };
+            if !f(slots) {
                 return;
             }
             // SAFETY: `node` is in the tree.
-            node = unsafe { bindings::interval_tree_iter_next(node, home, home) };
+            node = unsafe { bindings::interval_tree_iter_next(node, first, last) };
         }
     }
 
@@ -406,7 +447,7 @@ mod tests {
         first: Index,
         home: Index,
         len: usize,
-    ) -> Result {
+    ) -> Result<Index> {
         let run = Run {
             file,
             index,
@@ -422,10 +463,11 @@ mod tests {
     /// The only slot of `ONE` that may hold an alias to `home`, if there is one.
     fn slot(fragments: &Fragments, home: Index) -> Option<Index> {
         let mut found = None;
-        fragments.for_each(home, |file, index| {
-            if file == ONE {
+        fragments.for_each(home, home, |slots| {
+            assert_eq!((slots.first, slots.home), (slots.last, home));
+            if slots.file == ONE {
                 assert!(found.is_none());
-                found = Some(index);
+                found = Some(slots.first);
             }
             true
         });
@@ -480,8 +522,9 @@ mod tests {
         cover(&mut fragments, ONE, 0, 0, 1000, 10)?;
         cover(&mut fragments, OTHER, 70, 70, 1005, 10)?;
         let mut found = 0;
-        fragments.for_each(1007, |file, index| {
-            assert!((file, index) == (ONE, 7) || (file, index) == (OTHER, 72));
+        fragments.for_each(1007, 1007, |slots| {
+            let slot = (slots.file, slots.first);
+            assert!(slot == (ONE, 7) || slot == (OTHER, 72));
             found += 1;
             true
         });
@@ -495,11 +538,61 @@ mod tests {
         cover(&mut fragments, ONE, 0, 0, 1000, 10)?;
         cover(&mut fragments, ONE, 20, 20, 1000, 10)?;
         let mut found = 0;
-        fragments.for_each(1003, |_, index| {
-            found += index;
+        fragments.for_each(1003, 1003, |slots| {
+            found += slots.first;
             true
         });
         assert_eq!(found, 3 + 23);
+        Ok(())
+    }
+
+    /// For folios of several pages: all that may name one of them, and nothing beside.
+    #[test]
+    fn ranges_of_pages_are_cut_to_size() -> Result {
+        let mut fragments = Fragments::new();
+        cover(&mut fragments, ONE, 0, 0, 1000, 10)?;
+        cover(&mut fragments, OTHER, 70, 70, 1005, 100)?;
+        cover(&mut fragments, OTHER, 10, 10, 1030, 10)?;
+        let mut found = 0;
+        fragments.for_each(1008, 1023, |slots| {
+            let slots = (slots.file, slots.first, slots.last, slots.home);
+            assert!(slots == (ONE, 8, 9, 1008) || slots == (OTHER, 73, 88, 1008));
+            found += 1;
+            true
+        });
+        assert_eq!(found, 2);
+        fragments.for_each(1000, 1006, |slots| {
+            let slots = (slots.file, slots.first, slots.last, slots.home);
+            assert!(slots == (ONE, 0, 6, 1000) || slots == (OTHER, 70, 71, 1005));
+            found += 1;
+            true
+        });
+        assert_eq!(found, 4);
+        Ok(())
+    }
+
+    #[test]
+    fn all_of_a_range_is_covered() -> Result {
+        let mut fragments = Fragments::new();
+        // What was there before, and is elsewhere now.
+        cover(&mut fragments, ONE, 12, 12, 50, 2)?;
+        let run = Run {
+            file: ONE,
+            index: 8,
+            home: 1008,
+            first: 0,
+            last: 99,
+        };
+        // As often as there is another fragment in the way, it wants memory again.
+        let mut tries = 0;
+        while fragments.cover_up_to(&run, 15, &mut spare()?).is_err() {
+            tries += 1;
+            assert!(tries < 4);
+        }
+        for index in 8..16 {
+            assert_eq!(slot(&fragments, 1000 + index), Some(index));
+        }
+        assert_eq!(slot(&fragments, 50), None);
         Ok(())
     }
 
@@ -546,13 +639,33 @@ mod tests {
         Ok(())
     }
 
+    /// Who covers one page need not ask again for those behind it, up to where it is said.
+    #[test]
+    fn covering_says_how_far() -> Result {
+        let mut fragments = Fragments::new();
+        assert_eq!(cover(&mut fragments, ONE, 40, 40, 2000, 10)?, 49);
+        // Up to what another fragment says something else of.
+        assert_eq!(cover(&mut fragments, ONE, 5, 0, 1000, 100)?, 39);
+        // Known already, and to the end of the extent, not of the fragment.
+        assert_eq!(cover(&mut fragments, ONE, 8, 0, 1000, 20)?, 19);
+        // One with what follows, and no further than the extent.
+        assert_eq!(cover(&mut fragments, ONE, 50, 50, 2010, 5)?, 54);
+        assert_eq!(cover(&mut fragments, ONE, 45, 40, 2000, 15)?, 54);
+        // In the place of what was said before, of this page and not yet of the next.
+        assert_eq!(cover(&mut fragments, ONE, 8, 8, 7000, 2)?, 8);
+        assert_eq!(slot(&fragments, 7000), Some(8));
+        assert_eq!(slot(&fragments, 1008), None);
+        assert_eq!(slot(&fragments, 1009), Some(9));
+        Ok(())
+    }
+
     #[test]
     fn a_walk_stops_when_told_to() -> Result {
         let mut fragments = Fragments::new();
         cover(&mut fragments, ONE, 0, 0, 1000, 10)?;
         cover(&mut fragments, OTHER, 0, 0, 1000, 10)?;
         let mut calls = 0;
-        fragments.for_each(1000, |_, _| {
+        fragments.for_each(1000, 1000, |_| {
             calls += 1;
             false
         });

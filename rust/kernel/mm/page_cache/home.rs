@@ -20,9 +20,15 @@
 //! It only tries, because the home's folio may be one that this same reader has offered before and
 //! has not yet submitted the read of.
 //!
+//! # Where a folio is
+//!
+//! A folio of one page is in the home's tree where its page is on the device. One of several pages
+//! has a place where it is aligned as the page cache wants it, and as it is in the files that share
+//! it; see [`place`].
+//!
 //! # States of a home folio
 //!
-//! Its alias count is how many slots of files name it.
+//! Its alias count is how many slots of files name one of its pages; see [`AliasCount`].
 //!
 //! - *Arriving.* The folio is in the home's tree, locked, and still says that it is the file's. It
 //!   is so only while [`Home::fragments`] is held, which whoever wants to attach to what it found
@@ -31,23 +37,26 @@
 //! - *Dead.* The count is zero, and never becomes anything else. Who brings it there, with the
 //!   folio locked, takes the folio out of the home (who attaches to it and finds no memory for the
 //!   alias does not); where reclaim cannot, because somebody has a reference, or does not, as
-//!   migration, the folio stays until it is reclaimed or [`Home::purge`] finds it.
+//!   migration, the folio stays until it is reclaimed or [`Home::purge`] finds it. So do the pages
+//!   of one that was split.
 //!
 //! # Who may change the count
 //!
-//! - *Donate* makes it one, with the folio locked and [`Home::fragments`] held, in the `i_pages`
-//!   critical section that puts the first alias in place.
-//! - *Attach* increments it unless it is zero, in the `i_pages` critical section that puts the
-//!   alias in place, and with [`Home::fragments`] held. It does not need the folio's lock, so that
-//!   nobody waits for a read that another file started.
-//! - *Drop*, *break* and *release* decrement it by one for each alias that they remove, with the
-//!   folio locked, in the `i_pages` critical section in which the slot stops being an alias. A
-//!   moment later the file could be given another block, and the block another file's write, while
-//!   the count still says that somebody vouches for the data.
+//! - *Donate* makes it one whole alias, with the folio locked and [`Home::fragments`] held, in the
+//!   `i_pages` critical section that puts the first alias in place.
+//! - *Attach* adds an alias if somebody vouches for the pages, in the `i_pages` critical section
+//!   that puts it in place, and with [`Home::fragments`] held. It does not need the folio's lock,
+//!   so that nobody waits for a read that another file started, unless all that is left of the
+//!   aliases are parts; then it only tries.
+//! - *Drop*, *break* and *release* take the slots off that they empty, with the folio locked, in
+//!   the `i_pages` critical section in which they stop being of an alias. A moment later the file
+//!   could be given another block, and the block another file's write, while the count still says
+//!   that somebody vouches for the data.
 //!
-//! - *Take back* makes it zero, of a folio with one alias, as *migrate* does: it is the file's own
-//!   after that. With the folio locked and [`Home::fragments`] held nobody attaches to it or removes
-//!   the alias; it is frozen, so that nobody reads it for another file while it is written to.
+//! - *Take back* makes it zero, of a folio with one alias, a whole one, as *migrate* does: it is the
+//!   file's own after that. With the folio locked and [`Home::fragments`] held nobody attaches to it
+//!   or removes the alias; it is frozen, so that nobody reads it for another file while it is
+//!   written to.
 //!
 //! - *Migrate* takes the count along to the folio that replaces this one, with both locked and
 //!   [`Home::fragments`] held, and leaves a dead one: who has found the old one in the home's tree
@@ -64,14 +73,19 @@
 //! A slot is made an alias only while the file maps it to the device page of the folio: the file
 //! system is asked in that same critical section. Whoever is about to change that removes the
 //! alias first, and keeps new ones out, by the `invalidate_lock` or, for direct I/O, by
-//! `i_dio_count`. So while the count is not zero, some file has owned the block without a gap
-//! since it was read, and nobody can have written to it in place: home data is never stale.
+//! `i_dio_count`. So while a slot names a page, some file has owned the block without a gap since it
+//! was read, and nobody can have written to it in place: home data is never stale where there is an
+//! alias. That is why it takes an alias to a page to get another, see [`AliasCount`].
 //!
 //! C header: [`include/linux/page_cache_home.h`](srctree/include/linux/page_cache_home.h)
 
 use super::{
+    alias::AliasCount,
+    entry::Pfn,
     fragment::{
+        FileKey,
         Fragments,
+        NeedsSpare,
         Run,
         Spare, //
     },
@@ -109,11 +123,8 @@ use crate::{
     sync::{
         aref::ARef,
         atomic::{
-            Acquire,
             Atomic,
-            Full,
-            Relaxed,
-            Release, //
+            Relaxed, //
         },
         new_mutex,
         Mutex,
@@ -143,155 +154,37 @@ enum Outcome {
     Dead,
 }
 
-/// How many aliases there are to a folio; see the states of a home folio above.
-struct AliasCount<'a>(&'a Atomic<usize>);
+/// No folio of a home is larger.
+const MAX_ORDER: u32 = bindings::page_cache_home_layout_PAGE_CACHE_HOME_MAX_ORDER;
 
-impl<'a> AliasCount<'a> {
-    /// More than that are not given out: reclaim visits all of them, with a mutex held.
-    const MAX: usize = 1 << 16;
+/// What is above that in a place is the skew.
+const SKEW_SHIFT: u32 = bindings::page_cache_home_layout_PAGE_CACHE_SKEW_SHIFT;
 
-    /// # Safety
-    ///
-    /// The folio must be a home's, or have been one since the caller has a reference to it, or be
-    /// about to become one: locked by the caller, and without private data.
-    unsafe fn of(folio: &'a Folio) -> Self {
-        // SAFETY: The folio exists, as there is a reference to it. By the safety requirements its
-        // word for private data is used for nothing but the count, and all accesses to that are
-        // through this type.
-        Self(unsafe { Atomic::from_ptr(bindings::page_cache_alias_count(folio.as_ptr())) })
+/// Where in the tree of a home a folio of `order` is whose first page is `page` of the device, and
+/// which a file has at `index`; see `enum page_cache_home_layout`.
+fn place(page: usize, index: usize, order: u32) -> usize {
+    if order == 0 {
+        return page;
     }
+    let skew = index.wrapping_sub(page) & ((1 << MAX_ORDER) - 1);
+    (skew << SKEW_SHIFT) + page + skew
+}
 
-    /// # Safety
-    ///
-    /// The folio must have been a home's.
-    unsafe fn of_freed(folio: &'a FreedFolio<'_>) -> Self {
-        // SAFETY: The folio exists, and as in `of`.
-        Self(unsafe { Atomic::from_ptr(bindings::page_cache_alias_count(folio.as_ptr())) })
-    }
+/// The device page of a [`place`].
+fn page_at(place: usize) -> usize {
+    (place & ((1 << SKEW_SHIFT) - 1)) - (place >> SKEW_SHIFT)
+}
 
-    fn get(&self) -> usize {
-        self.0.load(Acquire)
-    }
+/// Where in a folio the page is that a file has at `index`.
+fn offset_in(folio: &Folio, index: usize) -> usize {
+    index & (folio.nr_pages() - 1)
+}
 
-    fn is_zero(&self) -> bool {
-        self.get() == 0
-    }
-
-    fn is_full(&self) -> bool {
-        self.0.load(Relaxed) >= Self::MAX
-    }
-
-    /// Arriving to live. Publishes what was written to the folio before.
-    fn first(&self) {
-        self.0.store(1, Release);
-    }
-
-    /// Makes it zero whatever it was, for who uses the word next.
-    fn clear(&self) {
-        self.0.store(0, Relaxed);
-    }
-
-    /// Takes over the aliases of the folio that this one is to replace, and that nobody can attach
-    /// to at the moment.
-    fn copy(&self, from: &AliasCount<'_>) {
-        self.0.store(from.get(), Relaxed);
-    }
-
-    /// Live stays live; says `false` if the folio is not, or has aliases enough.
-    fn inc_unless_zero(&self) -> bool {
-        let mut old = self.0.load(Relaxed);
-        while old != 0 && old < Self::MAX {
-            match self.0.cmpxchg(old, old + 1, Full) {
-                Ok(_) => return true,
-                Err(now) => old = now,
-            }
-        }
-        false
-    }
-
-    /// Takes away one: live may become dead. C calls it in the critical section in which a slot
-    /// stops being an alias.
-    ///
-    /// # Safety
-    ///
-    /// `count` must point to an [`AliasCount`] of the folio that the slot named.
-    unsafe extern "C" fn dec(count: *mut c_void) {
-        // SAFETY: By the safety requirements.
-        let old = unsafe { &*count.cast::<Self>() }.0.fetch_sub(1, Full);
-        debug_assert!(old != 0);
-    }
-
-    /// Empties a slot if it holds `alias`, and counts that. Says whether it did.
-    ///
-    /// With `unmap`, the page that the slot named is unmapped from the file.
-    ///
-    /// # Safety
-    ///
-    /// `alias` must name the folio of this count, which is locked; `mapping` must be that of an
-    /// inode that stays for the call.
-    unsafe fn clear_alias(
-        &self,
-        mapping: *mut bindings::address_space,
-        index: usize,
-        alias: *mut c_void,
-        unmap: bool,
-    ) -> bool {
-        // SAFETY: By the safety requirements; `dec` is given what it asks for.
-        unsafe {
-            bindings::page_cache_slot_clear_alias(
-                mapping,
-                index,
-                alias,
-                unmap,
-                Some(Self::dec),
-                ptr::from_ref(self).cast_mut().cast(),
-            )
-        }
-    }
-
-    /// As [`Self::clear_alias`], for a file that loses the page for the sake of others.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Self::clear_alias`].
-    unsafe fn reclaim_alias(
-        &self,
-        mapping: *mut bindings::address_space,
-        index: usize,
-        alias: *mut c_void,
-        unmap: bool,
-    ) {
-        // SAFETY: By the safety requirements.
-        if unsafe { self.clear_alias(mapping, index, alias, unmap) } {
-            // SAFETY: May be called from any context.
-            unsafe { bindings::count_vm_event(bindings::vm_event_item_PAGE_CACHE_RECLAIM) };
-        }
-    }
-
-    /// Puts `own` into a slot if it holds `alias`, and counts that. Says whether it did.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Self::clear_alias`], and `own` must be a locked order-0 folio that is in no
-    /// mapping.
-    unsafe fn replace_alias(
-        &self,
-        mapping: *mut bindings::address_space,
-        index: usize,
-        alias: *mut c_void,
-        own: &Folio,
-    ) -> bool {
-        // SAFETY: By the safety requirements; `dec` is given what it asks for.
-        unsafe {
-            bindings::page_cache_slot_to_folio(
-                mapping,
-                index,
-                alias,
-                own.as_ptr(),
-                Some(Self::dec),
-                ptr::from_ref(self).cast_mut().cast(),
-            )
-        }
+/// An alias for `1 << order` pages of a folio, from that on which a file has at `index`.
+fn alias_to(folio: &Folio, index: usize, order: u32) -> Option<Pfn> {
+    match Entry::alias(folio.pfn() + offset_in(folio, index), order)? {
+        Entry::Alias(alias) => Some(alias),
+        _ => None,
     }
 }
 
@@ -299,10 +192,12 @@ impl<'a> AliasCount<'a> {
 ///
 /// # Invariants
 ///
-/// `folio` is locked and in the slot `index` of `mapping`, until [`Slot::replace`] has replaced it.
+/// `folio` is locked and in the slots from `index` on of `mapping`, until [`Slot::replace`] has
+/// replaced it. All of them are in the extent.
 struct Slot<'a> {
     mapping: *mut bindings::address_space,
     index: usize,
+    order: u32,
     folio: &'a Folio,
     extent: &'a bindings::page_cache_extent,
 }
@@ -340,7 +235,7 @@ impl<F: FnMut() -> bool> Question<'_, F> {
 impl<'a> Slot<'a> {
     /// # Safety
     ///
-    /// `folio` must be locked and in `mapping`.
+    /// `folio` must be locked and in `mapping`, and the extent be that of all its pages.
     unsafe fn new(
         mapping: *mut bindings::address_space,
         folio: &'a Folio,
@@ -352,9 +247,20 @@ impl<'a> Slot<'a> {
         Self {
             mapping,
             index,
+            order: folio.order(),
             folio,
             extent,
         }
+    }
+
+    /// The last slot.
+    fn last(&self) -> usize {
+        self.index + ((1 << self.order) - 1)
+    }
+
+    /// Where in the home the folio would be, or one is that has all its pages.
+    fn place(&self) -> usize {
+        place(self.extent.home_index, self.index, self.order)
     }
 
     /// What of the file and of the device has to be covered by a fragment.
@@ -372,7 +278,7 @@ impl<'a> Slot<'a> {
     /// flight, and `also` says so: all of that, and the replacement, in one critical section.
     ///
     /// With `donate`, the folio goes on living in the home; else the page cache forgets it.
-    fn replace<F: FnMut() -> bool>(&self, alias: Entry, donate: bool, also: F) -> bool {
+    fn replace<F: FnMut() -> bool>(&self, alias: Pfn, donate: bool, also: F) -> bool {
         let mut question = Question {
             extent: self.extent,
             also,
@@ -384,12 +290,124 @@ impl<'a> Slot<'a> {
                 self.mapping,
                 self.index,
                 self.folio.as_ptr(),
-                alias.into_raw(),
+                Entry::Alias(alias).into_raw(),
                 donate,
                 Some(Question::<F>::ask),
                 ptr::from_mut(&mut question).cast(),
             )
         }
+    }
+}
+
+/// Slots of a file in one extent, from `first` to `last`, that may be given aliases.
+struct Batch<'a> {
+    mapping: *mut bindings::address_space,
+    first: usize,
+    last: usize,
+    /// The device page of the first.
+    page: usize,
+    extent: &'a bindings::page_cache_extent,
+}
+
+impl Batch<'_> {
+    /// How many pieces: what is done with a spinlock held.
+    const PIECES: usize = 16;
+
+    /// How many slots are looked at, in an RCU read-side critical section.
+    const SLOTS: usize = 1 << MAX_ORDER;
+
+    fn run(&self, index: usize) -> Run {
+        Run {
+            file: self.mapping as FileKey,
+            index,
+            home: self.page.wrapping_add(index.wrapping_sub(self.first)),
+            first: self.extent.first,
+            last: self.extent.last,
+        }
+    }
+}
+
+/// What slots of a file could name.
+///
+/// # Invariants
+///
+/// `raw.folio` is null, or we have a reference to it, and it has the pages that are for the slots.
+struct Piece {
+    raw: bindings::page_cache_piece,
+}
+
+impl Piece {
+    const NONE: Self = Self {
+        raw: bindings::page_cache_piece {
+            folio: ptr::null_mut(),
+            index: 0,
+            order: 0,
+        },
+    };
+
+    fn folio(&self) -> Option<&Folio> {
+        // SAFETY: By the type invariants.
+        (!self.raw.folio.is_null()).then(|| unsafe { Folio::from_raw(self.raw.folio) })
+    }
+
+    fn last(&self) -> usize {
+        self.raw.index + ((1 << self.raw.order) - 1)
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        if let Some(folio) = NonNull::new(self.raw.folio) {
+            // SAFETY: By the type invariants the reference is ours.
+            drop(unsafe { ARef::<Folio>::from_raw(folio.cast()) });
+        }
+    }
+}
+
+/// Some pages of a folio.
+#[derive(Default)]
+struct PageSet {
+    words: [u64; (1 << MAX_ORDER) / u64::BITS as usize],
+    len: usize,
+}
+
+impl PageSet {
+    fn contains(&self, page: usize) -> bool {
+        self.words[page / u64::BITS as usize] & (1 << (page % u64::BITS as usize)) != 0
+    }
+
+    fn add(&mut self, first: usize, nr: usize) {
+        for page in first..first + nr {
+            if !self.contains(page) {
+                self.words[page / u64::BITS as usize] |= 1 << (page % u64::BITS as usize);
+                self.len += 1;
+            }
+        }
+    }
+
+    fn has(&self, first: usize, nr: usize) -> bool {
+        (first..first + nr).all(|page| self.contains(page))
+    }
+
+    /// The largest order that an entry for pages from `first` on can have, of which there are up to
+    /// `most`; [`None`] if the first is not in the set.
+    fn order(&self, first: usize, most: usize) -> Option<u32> {
+        let most = first.trailing_zeros().min(most.ilog2()).min(MAX_ORDER);
+        (0..=most).rev().find(|order| self.has(first, 1 << order))
+    }
+}
+
+/// Why no more slots are given aliases.
+enum Refused {
+    /// A fragment needs memory that was not there.
+    NeedsSpare,
+    /// Memory is short, or the file is changing.
+    Changing,
+}
+
+impl From<NeedsSpare> for Refused {
+    fn from(_: NeedsSpare) -> Self {
+        Self::NeedsSpare
     }
 }
 
@@ -405,10 +423,10 @@ struct Insertion<'a> {
 }
 
 impl<'a> Insertion<'a> {
-    fn new(home: &'a Home, index: usize) -> Self {
+    fn new(home: &'a Home, place: usize, order: u32) -> Self {
         let raw = Opaque::uninit();
         // SAFETY: This sets it up; the mapping exists by the type invariants of the home.
-        unsafe { bindings::page_cache_insertion_init(raw.get(), home.mapping, index) };
+        unsafe { bindings::page_cache_insertion_init(raw.get(), home.mapping, place, order) };
         // INVARIANT: Just set up.
         Self { raw, home }
     }
@@ -445,9 +463,8 @@ impl<'a> Insertion<'a> {
     }
 }
 
-/// How a file system is asked to call [`page_cache_home_attach`] for what a file maps; see
-/// `page_cache_home_create()`.
-type Ask = Option<unsafe extern "C" fn(*mut bindings::address_space, usize, usize)>;
+/// How a file system is asked to call [`page_cache_home_attach`] for what a file maps.
+type Ask = bindings::page_cache_ask_t;
 
 /// The cached data of the blocks of one device.
 ///
@@ -479,8 +496,8 @@ impl Home {
     /// How many fragments go while others wait for the lock.
     const FORGET_AT_ONCE: usize = 256;
 
-    /// How many slots are given an alias while others wait for the lock.
-    const ATTACH_AT_ONCE: usize = 128;
+    /// How many times slots are given aliases while others wait for the lock.
+    const ATTACH_AT_ONCE: usize = 8;
 
     /// How many slots are looked at while readers of a folio that moves wait for that, without
     /// sleeping. Some hundred nanoseconds each.
@@ -518,13 +535,14 @@ impl Home {
         //
         // SAFETY: The folio exists.
         if !self.enabled.load(Relaxed)
+            || slot.order > MAX_ORDER
             || unsafe { bindings::folio_test_dropbehind(slot.folio.as_ptr()) }
         {
             return Outcome::Private;
         }
         // What was in the way may have been a dead folio, or is gone.
         for _ in 0..Self::TRIES {
-            let outcome = match self.lookup(slot.extent.home_index) {
+            let outcome = match self.find(slot) {
                 Some(found) => self.attach(slot, &found),
                 None => self.donate(slot, false),
             };
@@ -535,10 +553,27 @@ impl Home {
         Outcome::Private
     }
 
-    /// The home's folio of a device page, in whatever state.
-    fn lookup(&self, index: usize) -> Option<ARef<Folio>> {
+    /// What the home has of the first page of a slot, in whatever state.
+    fn find(&self, slot: &Slot<'_>) -> Option<ARef<Folio>> {
+        let page = slot.extent.home_index;
+        // For a single page, too, it may be in a larger folio.
+        let large = place(page, slot.index, MAX_ORDER);
+        let found = self.lookup(large);
+        if large == page {
+            return found;
+        }
+        // Elsewhere there are no folios of one page, but what is left of those that were split; and
+        // where single pages are, a larger one is for files that have it at another place.
+        match found.filter(|found| found.order() != 0 || slot.order != 0) {
+            None if slot.order == 0 => self.lookup(page).filter(|found| found.order() == 0),
+            found => found,
+        }
+    }
+
+    /// The home's folio at a [`place`], in whatever state.
+    fn lookup(&self, place: usize) -> Option<ARef<Folio>> {
         // SAFETY: The mapping exists by the type invariants.
-        let raw = unsafe { bindings::filemap_get_entry(self.mapping, index) };
+        let raw = unsafe { bindings::filemap_get_entry(self.mapping, place) };
         match Entry::from_raw(raw) {
             Entry::Folio(folio) => {
                 // SAFETY: The look-up took a reference, which is ours. With it, the folio cannot
@@ -559,16 +594,17 @@ impl Home {
         )
     }
 
-    /// Runs `f` with the fragments locked and the slot covered by one. Returns [`None`] if there is
-    /// no memory for that.
+    /// Runs `f` with the fragments locked and the slots covered. Returns [`None`] if there is no
+    /// memory for that.
     fn with_cover<T>(&self, slot: &Slot<'_>, f: impl FnOnce(&Fragments) -> T) -> Option<T> {
         let run = slot.run();
         let mut spare = Spare::default();
         loop {
             let mut fragments = self.fragments.lock();
             let before = fragments.len();
-            if let Ok(()) = fragments.cover(&run, &mut spare) {
-                count_fragments(before, fragments.len());
+            let covered = fragments.cover_up_to(&run, slot.last(), &mut spare);
+            count_fragments(before, fragments.len());
+            if covered.is_ok() {
                 return Some(f(&fragments));
             }
             drop(fragments);
@@ -581,19 +617,38 @@ impl Home {
 
     /// Lets a file share `found`, and removes the folio that it has.
     fn attach(&self, slot: &Slot<'_>, found: &Folio) -> Outcome {
-        let Some(alias) = Entry::alias(found.pfn()) else {
-            return Outcome::Private;
+        // SAFETY: It is ours, or was just now.
+        let count = unsafe { AliasCount::of(found) };
+        // Several small ones are not one for a large one.
+        let fits = found.order() >= slot.order;
+        let Some(alias) = alias_to(found, slot.index, slot.order).filter(|_| fits) else {
+            return match self.owns(found) && count.is_zero() {
+                true => self.purge(found),
+                false => Outcome::Private,
+            };
         };
         // Before there is another fragment that reclaim has to visit.
-        //
-        // SAFETY: It was ours just now.
-        if self.owns(found) && unsafe { AliasCount::of(found) }.is_full() {
+        if self.owns(found) && count.is_full() {
             return Outcome::Private;
         }
         // The cache's reference goes, and nobody else need have one.
         let folio: ARef<Folio> = slot.folio.into();
+        // If nobody has all of it, somebody must be found who has this, and keep it meanwhile. It is
+        // not waited for, see `purge`.
+        let locked = match count.has_whole() || count.is_zero() {
+            true => None,
+            false => match found.try_lock() {
+                None => return Outcome::Private,
+                locked => locked,
+            },
+        };
         let mut refused = Outcome::Private;
-        let attached = self.with_cover(slot, |_| {
+        let attached = self.with_cover(slot, |fragments| {
+            let vouched = locked.is_some()
+                && self.owns(found)
+                // SAFETY: It is the home's, locked, and the fragments are.
+                && unsafe { self.vouched(fragments, found) }
+                    .has(offset_in(found, slot.index), 1 << slot.order);
             slot.replace(alias, false, || {
                 // With the fragments locked nothing arrives: what is not ours was taken back, or
                 // has left the home since.
@@ -601,15 +656,14 @@ impl Home {
                     refused = Outcome::LookAgain;
                     return false;
                 }
-                // SAFETY: It was ours just now.
-                let count = unsafe { AliasCount::of(found) };
-                let attached = count.inc_unless_zero();
+                let attached = count.take(slot.order) || vouched && count.take_vouched(slot.order);
                 if !attached && count.is_zero() {
                     refused = Outcome::Dead;
                 }
                 attached
             })
         });
+        drop(locked);
         if attached != Some(true) {
             return match refused {
                 Outcome::Dead => self.purge(found),
@@ -623,12 +677,35 @@ impl Home {
         Outcome::Attached
     }
 
+    /// The pages of a folio that somebody has an alias to: he vouches for them, if nobody has all of
+    /// it.
+    ///
+    /// # Safety
+    ///
+    /// The folio must be this home's and locked, so that aliases stay.
+    unsafe fn vouched(&self, fragments: &Fragments, folio: &Folio) -> PageSet {
+        let mut pages = PageSet::default();
+        // SAFETY: By the safety requirements.
+        unsafe {
+            self.for_each_alias(
+                fragments,
+                folio,
+                |_| bindings::cond_resched(),
+                |_, _, alias| {
+                    pages.add(alias.pfn() - folio.pfn(), 1 << alias.order());
+                    pages.len < folio.nr_pages()
+                },
+            )
+        };
+        pages
+    }
+
     /// Makes a file's folio the home's.
     ///
     /// With `idle`, only if nobody but the page cache and the caller has a reference.
     fn donate(&self, slot: &Slot<'_>, idle: bool) -> Outcome {
         let folio = slot.folio;
-        let Some(alias) = Entry::alias(folio.pfn()) else {
+        let Some(alias) = alias_to(folio, slot.index, slot.order) else {
             return Outcome::Private;
         };
         // SAFETY: The folio is locked. If it has private data, we leave it alone.
@@ -636,8 +713,8 @@ impl Home {
         if !count.is_zero() {
             return Outcome::Private;
         }
-        let index = slot.extent.home_index;
-        let mut insertion = Insertion::new(self, index);
+        let place = slot.place();
+        let mut insertion = Insertion::new(self, place, slot.order);
         loop {
             let donated: Option<Result<bool>> = self.with_cover(slot, |fragments| {
                 insertion.insert(folio, fragments)?;
@@ -646,7 +723,7 @@ impl Home {
                     // file's slot at this moment takes its lock and sees that it is not the
                     // file's any more.
                     let donated = unsafe {
-                        bindings::page_cache_set_home(folio.as_ptr(), self.mapping, index, idle)
+                        bindings::page_cache_set_home(folio.as_ptr(), self.mapping, place, idle)
                     };
                     if donated {
                         count.first();
@@ -669,7 +746,10 @@ impl Home {
                     }
                     Outcome::Donated
                 }
-                Some(Err(EEXIST)) => Outcome::LookAgain,
+                Some(Err(EEXIST)) => {
+                    self.purge_all(place, folio.nr_pages());
+                    Outcome::LookAgain
+                }
                 _ => Outcome::Private,
             };
         }
@@ -695,47 +775,34 @@ impl Home {
         let mut next = first;
         while next <= last && self.enabled.load(Relaxed) {
             let mut fragments = self.fragments.lock();
-            let end = last.min(next + (Self::ATTACH_AT_ONCE - 1));
             let before = fragments.len();
-            let mut covered = Ok(());
-            while next <= end {
-                let home_index = extent.home_index + (next - first);
-                let run = Run {
-                    file: mapping as usize,
-                    index: next,
-                    home: home_index,
-                    first: extent.first,
-                    last: extent.last,
+            let mut done = Ok(());
+            for _ in 0..Self::ATTACH_AT_ONCE {
+                let batch = Batch {
+                    mapping,
+                    first: next,
+                    last: last.min(next + (Batch::SLOTS - 1)),
+                    page: extent.home_index + (next - first),
+                    extent,
                 };
-                // SAFETY: By the safety requirements the mapping exists.
-                let is_free = unsafe { bindings::page_cache_slot_is_free(mapping, next) };
-                let found = is_free.then(|| self.lookup(home_index)).flatten();
-                // Before there is another fragment that reclaim has to visit.
-                if let Some(found) = found.filter(|found| self.is_good(found)) {
-                    covered = fragments.cover(&run, &mut spare);
-                    if covered.is_err() {
-                        break;
-                    }
-                    // SAFETY: By the safety requirements; a fragment covers the slot.
-                    match unsafe { self.attach_empty(mapping, next, extent, &found) } {
-                        Some(attached) => all += usize::from(attached),
-                        None => {
-                            count_fragments(before, fragments.len());
-                            return all;
-                        }
-                    }
+                // SAFETY: By the safety requirements.
+                done = unsafe {
+                    self.attach_batch(&batch, &mut fragments, &mut spare, &mut next, &mut all)
+                };
+                if done.is_err() || next > last {
+                    break;
                 }
-                next += 1;
             }
             count_fragments(before, fragments.len());
             drop(fragments);
             // As in `with_cover`.
-            if covered.is_err()
-                && spare
-                    .fill(GFP_KERNEL_ACCOUNT | __GFP_NORETRY | __GFP_NOWARN)
-                    .is_err()
-            {
-                break;
+            match done {
+                Ok(()) => {}
+                Err(Refused::NeedsSpare)
+                    if spare
+                        .fill(GFP_KERNEL_ACCOUNT | __GFP_NORETRY | __GFP_NOWARN)
+                        .is_ok() => {}
+                Err(_) => break,
             }
         }
         all
@@ -752,50 +819,228 @@ impl Home {
         !failed && self.owns(found) && !count().is_zero() && !count().is_full()
     }
 
-    /// Puts an alias to `found` into a slot, if that is empty, and says whether it did. [`None`]
-    /// means that it is no use to go on with others: memory is short, or the file is changing.
+    /// Puts aliases into the slots of a batch that are empty, if the home has something for them.
+    /// Moves `next` on as far as that was done, and adds to `all` how many slots have one now.
     ///
     /// # Safety
     ///
-    /// `mapping` must be that of an inode that the caller keeps. The fragments must be locked, and
-    /// one of them cover the slot.
-    unsafe fn attach_empty(
+    /// The mapping must be that of an inode that the caller keeps, with its `invalidate_lock` held.
+    unsafe fn attach_batch(
         &self,
-        mapping: *mut bindings::address_space,
-        index: usize,
-        extent: &bindings::page_cache_extent,
-        found: &Folio,
-    ) -> Option<bool> {
-        let Some(alias) = Entry::alias(found.pfn()) else {
-            return Some(false);
+        batch: &Batch<'_>,
+        fragments: &mut Fragments,
+        spare: &mut Spare,
+        next: &mut usize,
+        all: &mut usize,
+    ) -> Result<(), Refused> {
+        let mut pieces = [const { Piece::NONE }; Batch::PIECES];
+        // SAFETY: By the safety requirements.
+        let end = unsafe { self.find_pieces(batch, &mut pieces) };
+        let mut covered: Option<Range<usize>> = None;
+        for piece in &mut pieces {
+            let Some(folio) = piece.folio().filter(|folio| self.is_good(folio)) else {
+                // INVARIANT: What is dropped has its reference.
+                *piece = Piece::NONE;
+                continue;
+            };
+            // SAFETY: It is this home's, or was just now.
+            let whole = unsafe { AliasCount::of(folio) }.has_whole();
+            let (index, last) = (piece.raw.index, piece.last());
+            // Only now, so that there is no fragment that reclaim has to visit for nothing.
+            if !covered.as_ref().is_some_and(|range| range.contains(&last)) {
+                let upto = fragments.cover_up_to(&batch.run(index), last, spare)?;
+                covered = Some(index..upto + 1);
+            }
+            if !whole {
+                let piece = core::mem::replace(piece, Piece::NONE);
+                // SAFETY: By the safety requirements, and fragments cover the slots.
+                *all += unsafe { self.attach_part(batch, piece, fragments)? };
+            }
+        }
+        // SAFETY: By the safety requirements, and fragments cover the slots of all pieces.
+        *all += unsafe { self.attach_pieces(batch, &mut pieces, Self::take)? };
+        *next = end;
+        Ok(())
+    }
+
+    /// Finds pieces for the empty slots of a batch. Returns the slot to go on with.
+    ///
+    /// # Safety
+    ///
+    /// The mapping must be that of an inode that the caller keeps.
+    unsafe fn find_pieces(&self, batch: &Batch<'_>, pieces: &mut [Piece; Batch::PIECES]) -> usize {
+        let search = bindings::page_cache_search {
+            first: batch.first,
+            last: batch.last,
+            extent_first: batch.extent.first,
+            extent_last: batch.extent.last,
+            place: place(batch.page, batch.first, MAX_ORDER),
+            page: batch.page,
         };
-        // SAFETY: It is this home's, or was just now.
-        let count = unsafe { AliasCount::of(found) };
-        let mut dead = false;
-        let mut question = Question {
-            extent,
-            also: || {
-                let attached = self.owns(found) && count.inc_unless_zero();
-                dead = !attached;
-                attached
-            },
-        };
-        // SAFETY: By the safety requirements. The question outlives the call, which asks it with
-        // the lock held; `dec` is given what it asks for.
-        let attached = unsafe {
-            bindings::page_cache_slot_attach(
-                mapping,
-                index,
-                alias.into_raw(),
-                Some(question.asked()),
-                ptr::from_mut(&mut question).cast(),
-                Some(AliasCount::dec),
-                ptr::from_ref(&count).cast_mut().cast(),
+        let mut raw = [Piece::NONE.raw; Batch::PIECES];
+        let mut next = batch.first;
+        // SAFETY: By the safety requirements the mapping exists, and the home's does by the type
+        // invariants. There is place for as many pieces as we say.
+        let found = unsafe {
+            bindings::page_cache_slots_find(
+                batch.mapping,
+                self.mapping,
+                &search,
+                raw.as_mut_ptr(),
+                Batch::PIECES as u32,
+                &mut next,
             )
         };
+        for (piece, raw) in pieces.iter_mut().zip(raw).take(found as usize) {
+            // INVARIANT: The look-up took a reference, which is ours. With it, the folio cannot be
+            // frozen, so it cannot leave the home to become something else's.
+            *piece = Piece { raw };
+        }
+        next
+    }
+
+    /// Attaches a piece of a folio that nobody has all of any more, as far as somebody has it.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::attach_pieces`].
+    unsafe fn attach_part(
+        &self,
+        batch: &Batch<'_>,
+        mut piece: Piece,
+        fragments: &Fragments,
+    ) -> Result<usize, Refused> {
+        let (mut index, last) = (piece.raw.index, piece.last());
+        let Some(folio) = piece.folio() else {
+            return Ok(0);
+        };
+        // See `attach`.
+        let Some(locked) = folio.try_lock() else {
+            return Ok(0);
+        };
+        if !self.owns(folio) {
+            return Ok(0);
+        }
+        // SAFETY: It is this home's, and locked.
+        let vouched = unsafe { self.vouched(fragments, folio) };
+        let nr = folio.nr_pages();
+        // The lock is that of a folio that the piece has a reference to, so that this can go on
+        // using it.
+        locked.into_locked();
+        let mut done = Ok(());
+        let mut all = 0;
+        while done.is_ok() && index <= last {
+            let Some(order) = vouched.order(index & (nr - 1), last - index + 1) else {
+                index += 1;
+                continue;
+            };
+            (piece.raw.index, piece.raw.order) = (index, order);
+            // SAFETY: By the safety requirements. Somebody vouches for what the piece is now.
+            done = unsafe {
+                self.attach_pieces(batch, core::slice::from_mut(&mut piece), Self::take_vouched)
+            }
+            .map(|attached| all += attached);
+            index += 1 << order;
+        }
+        if let Some(folio) = piece.folio() {
+            // SAFETY: We have locked it.
+            drop(unsafe { LockedFolio::from_locked(folio) });
+        }
+        done.map(|()| all)
+    }
+
+    /// Puts aliases into slots.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::attach_batch`]; fragments must cover the slots of the pieces, and be locked;
+    /// and `take` may be [`Self::take_vouched`] only if somebody vouches for them.
+    unsafe fn attach_pieces(
+        &self,
+        batch: &Batch<'_>,
+        pieces: &mut [Piece],
+        take: unsafe extern "C" fn(*const bindings::page_cache_piece, *mut c_void) -> bool,
+    ) -> Result<usize, Refused> {
+        let mut raw = [Piece::NONE.raw; Batch::PIECES];
+        let mut nr = 0;
+        for piece in pieces.iter().filter(|piece| piece.folio().is_some()) {
+            raw[nr] = piece.raw;
+            nr += 1;
+        }
+        if nr == 0 {
+            return Ok(0);
+        }
+        let mut question = Question {
+            extent: batch.extent,
+            also: || true,
+        };
+        // SAFETY: By the safety requirements. The question outlives the call, which asks it with
+        // the lock held; the functions are given this home, and folios that we have references to.
+        let attached = unsafe {
+            bindings::page_cache_slots_attach(
+                batch.mapping,
+                raw.as_mut_ptr(),
+                nr as u32,
+                Some(question.asked()),
+                ptr::from_mut(&mut question).cast(),
+                Some(take),
+                Some(Self::untake),
+                ptr::from_ref(self).cast_mut().cast(),
+            )
+        };
+        usize::try_from(attached).map_err(|_| Refused::Changing)
+    }
+
+    /// Counts an alias to a piece, if the folio is the home's and somebody has all of it.
+    ///
+    /// # Safety
+    ///
+    /// `home` must point to a [`Home`] whose fragments are locked, and `piece` be one whose folio was
+    /// found in it, and that the caller has a reference to.
+    unsafe extern "C" fn take(piece: *const bindings::page_cache_piece, home: *mut c_void) -> bool {
         // SAFETY: By the safety requirements.
-        let taken = || !unsafe { bindings::page_cache_slot_is_free(mapping, index) };
-        (attached || dead || taken()).then_some(attached)
+        unsafe { Self::take_if(piece, home, |count, order| count.take(order)) }
+    }
+
+    /// As [`Self::take`], if somebody has those pages.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::take`], and the folio must be locked.
+    unsafe extern "C" fn take_vouched(
+        piece: *const bindings::page_cache_piece,
+        home: *mut c_void,
+    ) -> bool {
+        // SAFETY: By the safety requirements.
+        unsafe { Self::take_if(piece, home, |count, order| count.take_vouched(order)) }
+    }
+
+    /// # Safety
+    ///
+    /// As for [`Self::take`].
+    unsafe fn take_if(
+        piece: *const bindings::page_cache_piece,
+        home: *mut c_void,
+        take: impl FnOnce(&AliasCount<'_>, u32) -> bool,
+    ) -> bool {
+        // SAFETY: By the safety requirements.
+        let (home, piece) = unsafe { (&*home.cast::<Self>(), &*piece) };
+        // SAFETY: By the safety requirements.
+        let folio = unsafe { Folio::from_raw(piece.folio) };
+        // With the fragments locked nothing arrives.
+        //
+        // SAFETY: It is the home's, as is seen first.
+        home.owns(folio) && take(&unsafe { AliasCount::of(folio) }, piece.order)
+    }
+
+    /// Undoes [`Self::take`].
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::take`], which must have said `true`.
+    unsafe extern "C" fn untake(piece: *const bindings::page_cache_piece, _home: *mut c_void) {
+        // SAFETY: By the safety requirements.
+        unsafe { AliasCount::of(Folio::from_raw((*piece).folio)).put((*piece).order) };
     }
 
     /// Moves what a file has cached of an extent to the home, as far as it is clean and nobody uses
@@ -825,13 +1070,16 @@ impl Home {
             let folio: ARef<Folio> = unsafe { ARef::from_raw(folio.cast()) };
             let mut extent = *extent;
             extent.home_index += index - first;
+            let nr = folio.nr_pages();
             // SAFETY: It is locked, which is for us to undo.
             let locked = unsafe { LockedFolio::from_locked(&folio) };
-            // SAFETY: It is locked and in the mapping.
+            // SAFETY: It is locked and in the mapping, and lies in the range.
             let outcome = self.donate(&unsafe { Slot::new(mapping, &folio, &extent) }, true);
-            all += usize::from(matches!(outcome, Outcome::Donated));
+            if matches!(outcome, Outcome::Donated) {
+                all += nr;
+            }
             drop(locked);
-            index += 1;
+            index += nr;
         }
         all
     }
@@ -851,6 +1099,23 @@ impl Home {
         Outcome::LookAgain
     }
 
+    /// Removes dead folios that are in the way of one of `nr` pages: of one that was split, its pages
+    /// are left.
+    fn purge_all(&self, place: usize, nr: usize) {
+        let mut at = place;
+        while at < place + nr {
+            at += match self.lookup(at) {
+                // SAFETY: It is ours, or was just now.
+                Some(found) if unsafe { AliasCount::of(&found) }.is_zero() => {
+                    self.purge(&found);
+                    found.nr_pages()
+                }
+                Some(_) => return,
+                None => 1,
+            };
+        }
+    }
+
     /// Locks the fragments, unless `nowait` and somebody else has.
     fn lock_fragments(&self, nowait: bool) -> Result<MutexGuard<'_, Fragments>> {
         if nowait {
@@ -860,40 +1125,65 @@ impl Home {
         }
     }
 
-    /// Calls `visit` with every slot that holds `alias`, until it says `false`, and `look` before
-    /// it looks at one.
+    /// Calls `visit` with every alias to a folio, and where in which file it begins, until it says
+    /// `false`, and `look` each time after it looked for one, with the number of entries it looked at.
     ///
     /// # Safety
     ///
-    /// `alias` must name the home's folio of page `home_index`, of which there are `count` aliases
-    /// and no more, as they are added with `fragments` locked.
+    /// The folio must be this home's, or about to leave it, and its index stay. The fragments are
+    /// locked, so that there will be no more aliases; others may go.
     unsafe fn for_each_alias(
+        &self,
         fragments: &Fragments,
-        home_index: usize,
-        alias: *mut c_void,
-        count: usize,
-        mut look: impl FnMut(),
-        mut visit: impl FnMut(*mut bindings::address_space, usize) -> bool,
+        folio: &Folio,
+        mut look: impl FnMut(usize),
+        mut visit: impl FnMut(*mut bindings::address_space, usize, Pfn) -> bool,
     ) {
-        let mut left = count;
+        // SAFETY: By the safety requirements.
+        let mut left = unsafe { AliasCount::of(folio) }.slots();
         if left == 0 {
             return;
         }
-        fragments.for_each(home_index, |file, index| {
-            let mapping = file as *mut bindings::address_space;
-            look();
-            // SAFETY: By the type invariants of the home the mapping exists: it is removed from
-            // the fragments before its inode is freed, and they are locked.
-            if !unsafe { bindings::page_cache_slot_has_alias(mapping, index, alias) } {
+        let nr = folio.nr_pages();
+        // SAFETY: The folio exists.
+        let page = page_at(unsafe { bindings::page_cache_folio_index(folio.as_ptr()) });
+        fragments.for_each(page, page + (nr - 1), |slots| {
+            // Who has the pages with another skew has no alias to a folio of several.
+            if slots.first.wrapping_sub(slots.home - page) & (nr - 1) != 0 {
                 return true;
             }
-            left -= 1;
-            visit(mapping, index) && left != 0
+            let mapping = slots.file as *mut bindings::address_space;
+            let mut index = slots.first;
+            while index <= slots.last {
+                let mut looked = 0;
+                // SAFETY: By the type invariants of the home the mapping exists: it is removed from
+                // the fragments before its inode is freed, and they are locked.
+                let raw = unsafe {
+                    bindings::page_cache_slots_next_alias(
+                        mapping,
+                        &mut index,
+                        slots.last,
+                        folio.as_ptr(),
+                        &mut looked,
+                    )
+                };
+                look(looked);
+                let Entry::Alias(alias) = Entry::from_raw(raw) else {
+                    break;
+                };
+                let nr = 1 << alias.order();
+                left = left.saturating_sub(nr);
+                if !visit(mapping, index, alias) || left == 0 {
+                    return false;
+                }
+                index += nr;
+            }
+            true
         });
     }
 
-    /// Calls `visit` with every slot of a file that names a folio, until it says `false`: the
-    /// reverse map of the folio.
+    /// Calls `visit` with every alias to a folio, and where in which file it begins, until it says
+    /// `false`: the reverse map of the folio.
     ///
     /// # Errors
     ///
@@ -906,24 +1196,19 @@ impl Home {
         &self,
         folio: &Locked,
         nowait: bool,
-        visit: impl FnMut(*mut bindings::address_space, usize) -> bool,
+        visit: impl FnMut(*mut bindings::address_space, usize, Pfn) -> bool,
     ) -> Result {
         // SAFETY: By the safety requirements.
-        let count = unsafe { AliasCount::of(folio) };
-        if count.is_zero() {
+        if unsafe { AliasCount::of(folio) }.is_zero() {
             return Ok(());
         }
-        let alias = Entry::alias(folio.pfn()).ok_or(EINVAL)?.into_raw();
         let fragments = self.lock_fragments(nowait)?;
         // There may be very many.
         //
         // SAFETY: We may sleep.
-        let look = || unsafe { bindings::cond_resched() };
-        // SAFETY: The count is that of now: nobody attaches, as the fragments are locked, and nobody
-        // else removes aliases of a folio that our caller has locked.
-        unsafe {
-            Self::for_each_alias(&fragments, folio.index(), alias, count.get(), look, visit)
-        };
+        let look = |_| unsafe { bindings::cond_resched() };
+        // SAFETY: By the safety requirements. The folio is locked, so nobody else removes aliases.
+        unsafe { self.for_each_alias(&fragments, folio, look, visit) };
         Ok(())
     }
 
@@ -935,18 +1220,15 @@ impl Home {
     unsafe fn release(&self, folio: &Locked) -> bool {
         // SAFETY: By the safety requirements.
         let count = unsafe { AliasCount::of(folio) };
-        let Some(alias) = Entry::alias(folio.pfn()) else {
-            return false;
-        };
         // Reclaim has unmapped it from all files at once. With the folio locked, nobody maps it
         // again.
         //
         // SAFETY: The folio exists.
         let unmap = unsafe { bindings::folio_mapped(folio.as_ptr()) };
-        let walk = |mapping, index| {
+        let walk = |mapping, index, alias| {
             // SAFETY: The mapping exists, as we are called with it. The folio is locked by our
             // caller.
-            unsafe { count.reclaim_alias(mapping, index, alias.into_raw(), unmap) };
+            unsafe { count.reclaim_alias(mapping, index, alias, unmap) };
             true
         };
         // SAFETY: By the safety requirements.
@@ -955,24 +1237,24 @@ impl Home {
         walked.is_ok() && count.is_zero()
     }
 
-    /// Gives a folio back to the file that has the only alias to it, in the slot `index`. Says
-    /// `false` if it has to be copied: there are others, or somebody uses it.
+    /// Gives a folio back to the file that has the only alias to it, at `index`. Says `false` if it
+    /// has to be copied: there are others, or somebody uses it.
     ///
     /// # Safety
     ///
-    /// `folio` must be this home's, and `alias` name it; `mapping` must be that of an inode that the
-    /// caller keeps.
+    /// `folio` must be this home's, and `alias` name pages of it; `mapping` must be that of an inode
+    /// that the caller keeps.
     unsafe fn take_back(
         &self,
         folio: &Locked,
         mapping: *mut bindings::address_space,
         index: usize,
-        alias: *mut c_void,
+        alias: Pfn,
         nowait: bool,
     ) -> bool {
         // SAFETY: By the safety requirements.
         let count = unsafe { AliasCount::of(folio) };
-        if count.get() != 1 || !folio.is_uptodate() {
+        if !count.is_one_whole() || !folio.is_uptodate() {
             return false;
         }
         let Ok(_fragments) = self.lock_fragments(nowait) else {
@@ -981,24 +1263,16 @@ impl Home {
         // With them locked nobody attaches, and as the folio is locked nobody removes an alias.
         //
         // SAFETY: By the safety requirements the mapping exists.
-        if count.get() != 1
-            || !unsafe { bindings::page_cache_slot_has_alias(mapping, index, alias) }
+        if !count.is_one_whole()
+            || !unsafe {
+                bindings::page_cache_slot_has_alias(mapping, index, Entry::Alias(alias).into_raw())
+            }
         {
             return false;
         }
-        // SAFETY: As above. The count is not looked at while the folio is frozen, and then it is
-        // the file's: that has no use for private data yet.
-        unsafe {
-            bindings::page_cache_home_take_back(
-                self.mapping,
-                folio.as_ptr(),
-                mapping,
-                index,
-                alias,
-                Some(AliasCount::dec),
-                ptr::from_ref(&count).cast_mut().cast(),
-            )
-        }
+        let first = index - offset_in(folio, index);
+        // SAFETY: As above: the alias is there, it is the only one, and it is whole.
+        unsafe { count.take_back(self.mapping, folio, mapping, first, alias) }
     }
 
     /// Puts another folio in the place of one, in the home and in all slots that name it.
@@ -1008,25 +1282,21 @@ impl Home {
     /// The folios must be one of this home and one that is to replace it.
     unsafe fn migrate<'a>(&self, migration: Migration<'a>) -> Result<Migrated<'a>> {
         let (src, dst) = (migration.src(), migration.dst());
-        // The home has one, and who migrates.
-        if src.ref_count() > 2 {
+        // The home has one for each page, and who migrates.
+        if src.ref_count() > src.nr_pages() + 1 {
             return Err(EAGAIN);
         }
         // SAFETY: By the safety requirements; the new one is locked and used for nothing yet.
         let (count, new_count) = unsafe { (AliasCount::of(src), AliasCount::of(dst)) };
-        let from = Entry::alias(src.pfn()).ok_or(EINVAL)?.into_raw();
-        let to = Entry::alias(dst.pfn()).ok_or(EINVAL)?.into_raw();
-        let home_index = src.index();
         // Nobody writes to it.
         migration.copy()?;
 
         let fragments = self.lock_fragments(migration.mode() == MigrateMode::Async)?;
         let mut looked = 0;
-        // SAFETY: The count is that of now, as in `walk`.
+        // SAFETY: By the safety requirements; the folio is locked.
         unsafe {
-            let count = count.get();
-            let look = || looked += 1;
-            Self::for_each_alias(&fragments, home_index, from, count, look, |_, _| true);
+            let look = |entries| looked += entries;
+            self.for_each_alias(&fragments, src, look, |_, _, _| true);
         }
         if looked > Self::MOVE_AT_ONCE {
             // Too many to be followed: they read again. What was mapped is marked as being moved,
@@ -1035,18 +1305,18 @@ impl Home {
             // SAFETY: As above; the mapping exists, as we are called with it, and the folio is
             // locked.
             unsafe {
-                let relax = || bindings::cond_resched();
-                let clear = |mapping, index| {
-                    count.reclaim_alias(mapping, index, from, true);
+                let relax = |_| bindings::cond_resched();
+                let clear = |mapping, index, alias| {
+                    count.reclaim_alias(mapping, index, alias, true);
                     true
                 };
-                Self::for_each_alias(&fragments, home_index, from, count.get(), relax, clear);
+                self.for_each_alias(&fragments, src, relax, clear);
             }
         }
 
         // With the fragments locked nobody attaches, and as the folio is locked nobody removes an
         // alias: the count stays what it is. It has to be there before the folio can be found.
-        let mut left = count.get();
+        let mut left = count.slots();
         new_count.copy(&count);
         // SAFETY: Both folios are locked, and nobody knows of the new one.
         if !unsafe {
@@ -1057,15 +1327,21 @@ impl Home {
         }
         // SAFETY: As above. The move has begun, and it ends when no alias names the old one.
         unsafe {
-            Self::for_each_alias(
+            self.for_each_alias(
                 &fragments,
-                home_index,
-                from,
-                left,
-                || (),
-                |mapping, index| {
-                    bindings::page_cache_slot_move_alias(mapping, index, from, to);
-                    left -= 1;
+                src,
+                |_| (),
+                |mapping, index, alias| {
+                    let Some(moved) = alias_to(dst, index, alias.order()) else {
+                        return false;
+                    };
+                    bindings::page_cache_slot_move_alias(
+                        mapping,
+                        index,
+                        Entry::Alias(alias).into_raw(),
+                        Entry::Alias(moved).into_raw(),
+                    );
+                    left -= 1 << alias.order();
                     true
                 },
             );
@@ -1118,8 +1394,12 @@ impl AddressSpaceOperations for Home {
     }
 
     fn release_folio(mapping: &Mapping<Self>, folio: &Locked, _gfp: Flags) -> bool {
-        // A reader has it: it would not be freed, only lost to everybody.
-        if folio.ref_count() > 2 {
+        // A reader has it: it would not be freed, only lost to everybody. Page tables are no readers:
+        // who maps it loses it, and finds it again elsewhere.
+        //
+        // SAFETY: The folio exists, and is locked.
+        let expected = unsafe { bindings::folio_expected_ref_count(folio.as_ptr()) } as usize;
+        if folio.ref_count() > expected + 1 {
             return false;
         }
         // SAFETY: The folio is in the mapping, which is this home's.
@@ -1139,7 +1419,12 @@ impl AddressSpaceOperations for Home {
         crate::warn_on_once!(!count.is_zero());
         count.clear();
         // SAFETY: May be called from any context.
-        unsafe { bindings::page_cache_count(bindings::page_cache_count_PAGE_CACHE_NR_HOME, -1) };
+        unsafe {
+            bindings::page_cache_count(
+                bindings::page_cache_count_PAGE_CACHE_NR_HOME,
+                -(folio.nr_pages() as isize),
+            )
+        };
     }
 
     /// The files go on sharing: their aliases follow the data.
@@ -1206,12 +1491,16 @@ unsafe fn put_alias(folio: &LockedFolio<'_>) {
 unsafe fn get_alias(
     mapping: *mut bindings::address_space,
     index: usize,
-) -> Option<(ARef<Folio>, *mut c_void)> {
-    let mut alias = ptr::null_mut();
+) -> Option<(ARef<Folio>, Pfn)> {
+    let mut raw = ptr::null_mut();
     // SAFETY: By the safety requirements.
-    let folio = unsafe { bindings::page_cache_get_alias(mapping, index, &mut alias) };
+    let folio = unsafe { bindings::page_cache_get_alias(mapping, index, &mut raw) };
     // SAFETY: The look-up took a reference, which is ours.
-    NonNull::new(folio).map(|folio| (unsafe { ARef::from_raw(folio.cast()) }, alias))
+    let folio = NonNull::new(folio).map(|folio| unsafe { ARef::from_raw(folio.cast()) })?;
+    match Entry::from_raw(raw) {
+        Entry::Alias(alias) => Some((folio, alias)),
+        _ => None,
+    }
 }
 
 /// Which alias to remove, and how much to wait for that; see `enum page_cache_drop`.
@@ -1242,10 +1531,12 @@ impl Which {
     /// # Safety
     ///
     /// The folio must have been a home's since the caller has a reference.
-    unsafe fn spares(self, folio: &Folio) -> Option<Result<bool>> {
+    unsafe fn spares(self, folio: &Folio, alias: Pfn) -> Option<Result<bool>> {
         match self {
             // SAFETY: By the safety requirements.
-            Self::Shared if unsafe { AliasCount::of(folio) }.get() < 2 => Some(Err(EBUSY)),
+            Self::Shared if unsafe { AliasCount::of(folio) }.slots() <= 1 << alias.order() => {
+                Some(Err(EBUSY))
+            }
             // SAFETY: The folio exists.
             Self::Unused if unsafe { bindings::folio_mapped(folio.as_ptr()) } => Some(Err(EBUSY)),
             Self::Failed if folio.is_uptodate() => Some(Ok(false)),
@@ -1256,18 +1547,22 @@ impl Which {
 
 /// Removes the alias in a slot, if there is one. Says whether it removed one.
 ///
+/// What it is for beyond `last` stays, and so does what is before `first`, if it is to be removed in
+/// any case. If it goes because it is of no use, all of it does.
+///
 /// # Safety
 ///
 /// `mapping` must be that of an inode that the caller keeps.
 unsafe fn drop_alias(
     mapping: *mut bindings::address_space,
-    index: usize,
+    first: usize,
+    last: usize,
     how: Which,
 ) -> Result<bool> {
     // SAFETY: By the safety requirements.
-    while let Some((folio, alias)) = unsafe { get_alias(mapping, index) } {
+    while let Some((folio, alias)) = unsafe { get_alias(mapping, first) } {
         // SAFETY: An alias led to the folio.
-        if let Some(spared) = unsafe { how.spares(&folio) } {
+        if let Some(spared) = unsafe { how.spares(&folio, alias) } {
             return spared;
         }
         let locked = if how == Which::Any {
@@ -1276,12 +1571,17 @@ unsafe fn drop_alias(
             folio.try_lock().ok_or(EAGAIN)?
         };
         // SAFETY: An alias led to the folio.
-        if let Some(spared) = unsafe { how.spares(&folio) } {
+        if let Some(spared) = unsafe { how.spares(&folio, alias) } {
             return spared;
         }
+        let rest = (1 << alias.order()) - 1;
+        let (first, last) = match how {
+            Which::Any | Which::NoWait => (first, last.min(first | rest)),
+            _ => (first & !rest, first | rest),
+        };
         // SAFETY: The alias named the folio, which cannot have become something else since, as we
         // have a reference. It is locked, and the inode stays by the safety requirements.
-        if unsafe { AliasCount::of(&folio).clear_alias(mapping, index, alias, true) } {
+        if unsafe { AliasCount::of(&folio).clear_alias(mapping, first, last, alias, true) } {
             // SAFETY: An alias named the folio until now, so it is in a home.
             unsafe { put_alias(&locked) };
             return Ok(true);
@@ -1294,7 +1594,8 @@ unsafe fn drop_alias(
 /// and with a reference. `None` means that there is no such alias.
 ///
 /// It is the home's folio itself if no other file shares it and nobody uses it. Else it is a new
-/// one, which has the data if the home has; if not, the file reads it.
+/// one of one page, which has the data if the home has; if not, the file reads it. What else the
+/// alias is for stays so.
 ///
 /// # Safety
 ///
@@ -1304,7 +1605,7 @@ unsafe fn break_alias_to(
     mapping: *mut bindings::address_space,
     index: usize,
     home_folio: &Folio,
-    alias: *mut c_void,
+    alias: Pfn,
     nowait: bool,
     gfp: bindings::gfp_t,
 ) -> Result<Option<ARef<Folio>>> {
@@ -1313,16 +1614,20 @@ unsafe fn break_alias_to(
         false => Ok(home_folio.lock()),
     };
     // SAFETY: An alias led to it.
-    if unsafe { AliasCount::of(home_folio) }.get() == 1 {
+    if unsafe { AliasCount::of(home_folio) }.is_one_whole() {
         let locked = lock()?;
         // SAFETY: If the alias is still there, the folio is in a home, as it is locked: then its
         // mapping is one's, and stays.
         unsafe {
-            if bindings::page_cache_slot_has_alias(mapping, index, alias) {
+            let raw = Entry::Alias(alias).into_raw();
+            if bindings::page_cache_slot_has_alias(mapping, index, raw) {
                 let home = Mapping::<Home>::from_raw(bindings::page_cache_folio_mapping(
                     home_folio.as_ptr(),
                 ));
-                if home.data().take_back(&locked, mapping, index, alias, nowait) {
+                if home
+                    .data()
+                    .take_back(&locked, mapping, index, alias, nowait)
+                {
                     locked.into_locked();
                     return Ok(Some(home_folio.into()));
                 }
@@ -1339,12 +1644,12 @@ unsafe fn break_alias_to(
     let own = unsafe { LockedFolio::from_locked(&folio) };
 
     let locked = lock()?;
-    // SAFETY: Both folios exist, are locked and of one page; nobody writes to a home's folio, and
-    // nobody sees the new one yet.
+    // SAFETY: Both folios exist and are locked, and the one that is new has one page; nobody writes
+    // to a home's folio, and nobody sees the new one yet.
     // Where the memory cannot be read, the file reads the device.
     unsafe {
         if bindings::folio_test_uptodate(home_folio.as_ptr())
-            && bindings::folio_mc_copy(folio.as_ptr(), home_folio.as_ptr()) == 0
+            && bindings::page_cache_copy_page(folio.as_ptr(), home_folio.as_ptr(), index) == 0
         {
             bindings::folio_mark_uptodate(folio.as_ptr());
         }
@@ -1353,11 +1658,14 @@ unsafe fn break_alias_to(
     // cannot have become something else since, as we have a reference.
     let count = unsafe { AliasCount::of(home_folio) };
     // SAFETY: As above, and the inode stays by the safety requirements.
-    if !unsafe { count.replace_alias(mapping, index, alias, &folio) } {
+    let replaced = unsafe { count.replace_alias(mapping, index, alias, &folio) };
+    if replaced.is_some() {
+        // SAFETY: An alias named the folio until now, so it is in a home.
+        unsafe { put_alias(&locked) };
+    }
+    if replaced != Some(true) {
         return Ok(None);
     }
-    // SAFETY: An alias named the folio until now, so it is in a home.
-    unsafe { put_alias(&locked) };
     own.into_locked();
     Ok(Some(folio))
 }
@@ -1472,8 +1780,9 @@ unsafe extern "C" fn page_cache_home_bdev(
 ///
 /// # Safety
 ///
-/// `folio` must be a locked, clean, unmapped order-0 folio without private data in `mapping`, whose
-/// `invalidate_lock` is held; its data is that of page `extent.home_index` of the home's device.
+/// `folio` must be a locked, clean, unmapped folio without private data in `mapping`, whose
+/// `invalidate_lock` is held; its data is that of pages of the home's device, from
+/// `extent.home_index` on, all of which are in the extent.
 #[export]
 unsafe extern "C" fn page_cache_home_populate(
     home: *mut bindings::page_cache_home,
@@ -1496,6 +1805,8 @@ unsafe extern "C" fn page_cache_home_populate(
 }
 
 /// Asks the file system of a home what a file maps, to let the file share what the home has.
+/// Returns for how many pages it was asked, which are in one extent if it is to be found out
+/// `how_far` that goes.
 ///
 /// # Safety
 ///
@@ -1506,16 +1817,16 @@ unsafe extern "C" fn page_cache_home_ask(
     mapping: *mut bindings::address_space,
     index: usize,
     nr: usize,
-) {
+    how_far: bool,
+) -> usize {
     // SAFETY: By the safety requirements.
     let home = unsafe { &*home.cast::<Home>() };
     // SAFETY: The mapping exists by the type invariants. It does not matter when this is read.
-    if unsafe { ptr::read_volatile(&raw const (*home.mapping).nrpages) } == 0 {
-        return;
-    }
-    if let Some(ask) = home.ask {
+    let is_empty = unsafe { ptr::read_volatile(&raw const (*home.mapping).nrpages) } == 0;
+    match home.ask {
         // SAFETY: The file system gave us the function, and it is called as it was promised.
-        unsafe { ask(mapping, index, nr) };
+        Some(ask) if how_far || !is_empty => unsafe { ask(mapping, index, nr) }.clamp(1, nr),
+        _ => nr,
     }
 }
 
@@ -1556,7 +1867,7 @@ unsafe extern "C" fn page_cache_home_adopt(
     unsafe { (*home.cast::<Home>()).adopt_range(mapping, first, last, &*extent) }
 }
 
-/// Removes the alias in a slot of a file, and what the file has mapped of it.
+/// Removes the alias in a slot of a file, and what the file has mapped of it, as far as `last`.
 ///
 /// Returns 1 if it removed one, 0 if there was none to be removed, `-EAGAIN` if it must not wait and
 /// the home's folio is locked, or `-EBUSY` if that is in use.
@@ -1567,18 +1878,24 @@ unsafe extern "C" fn page_cache_home_adopt(
 #[export]
 unsafe extern "C" fn page_cache_home_drop(
     mapping: *mut bindings::address_space,
-    index: usize,
+    first: usize,
+    last: usize,
     how: bindings::page_cache_drop,
 ) -> c_int {
     // SAFETY: By the safety requirements.
-    match unsafe { drop_alias(mapping, index, how.into()) } {
+    match unsafe { drop_alias(mapping, first, last, how.into()) } {
         Ok(dropped) => dropped.into(),
         Err(err) => err.to_errno(),
     }
 }
 
-/// Calls `visit` with every slot of a file that names a home's folio, until it says `false`: the
-/// reverse map of the folio.
+/// What [`page_cache_home_walk`] calls.
+type Visit =
+    Option<unsafe extern "C" fn(*mut bindings::address_space, usize, usize, *mut c_void) -> bool>;
+
+/// Calls `visit` with all slots of files that name pages of a home's folio, alias by alias, until it
+/// says `false`: the reverse map of the folio. It is called with the first slot of each, and how many
+/// there are.
 ///
 /// Returns `false` if `nowait` and somebody else is in the reverse map.
 ///
@@ -1591,7 +1908,7 @@ unsafe extern "C" fn page_cache_home_drop(
 unsafe extern "C" fn page_cache_home_walk(
     folio: *mut bindings::folio,
     nowait: bool,
-    visit: Option<unsafe extern "C" fn(*mut bindings::address_space, usize, *mut c_void) -> bool>,
+    visit: Visit,
     data: *mut c_void,
 ) -> bool {
     let Some(visit) = visit else { return true };
@@ -1605,7 +1922,12 @@ unsafe extern "C" fn page_cache_home_walk(
     };
     let home = mapping.data();
     // SAFETY: The folio is the home's. The visitor is called as the C caller wants it.
-    unsafe { home.walk(folio, nowait, |mapping, index| visit(mapping, index, data)) }.is_ok()
+    unsafe {
+        home.walk(folio, nowait, |mapping, index, alias| {
+            visit(mapping, index, 1 << alias.order(), data)
+        })
+    }
+    .is_ok()
 }
 
 /// What [`break_alias`] returns, as C wants it: the folio, null, or an error pointer.
@@ -1651,13 +1973,19 @@ unsafe extern "C" fn page_cache_home_break_folio(
     home_folio: *mut bindings::folio,
     gfp: bindings::gfp_t,
 ) -> *mut bindings::folio {
-    // SAFETY: The caller has a reference.
-    let home_folio = unsafe { Folio::from_raw(home_folio) };
-    let Some(alias) = Entry::alias(home_folio.pfn()) else {
+    // SAFETY: By the safety requirements.
+    let Some((found, alias)) = (unsafe { get_alias(mapping, index) }) else {
         return ptr::null_mut();
     };
-    // SAFETY: By the safety requirements.
-    broken_to_c(unsafe { break_alias_to(mapping, index, home_folio, alias.into_raw(), false, gfp) })
+    if found.as_ptr() != home_folio {
+        return ptr::null_mut();
+    }
+    // The caller's is to be the only one.
+    drop(found);
+    // SAFETY: The caller has a reference.
+    let home_folio = unsafe { Folio::from_raw(home_folio) };
+    // SAFETY: By the safety requirements, and it is what the look-up found.
+    broken_to_c(unsafe { break_alias_to(mapping, index, home_folio, alias, false, gfp) })
 }
 
 /// Takes away the fragments of a range of a file that has no aliases in it.
@@ -1674,4 +2002,52 @@ unsafe extern "C" fn page_cache_home_forget(
 ) {
     // SAFETY: By the safety requirements.
     unsafe { &*home.cast::<Home>() }.forget(mapping, first, last);
+}
+
+#[cfg(CONFIG_RUST_PAGE_CACHE_KUNIT_TEST)]
+#[kunit_tests(rust_page_cache_home)]
+mod tests {
+    use super::*;
+
+    /// Wherever its pages are, a folio is aligned in the home if it is in the file.
+    #[test]
+    fn places_are_aligned_and_lead_back() {
+        for page in [0, 1, 511, 512, 1000, 123_457, 1 << 40] {
+            assert_eq!(place(page, 7, 0), page);
+            for index in [0, 512, 1024, 99 * 512] {
+                let at = place(page, index, MAX_ORDER);
+                assert_eq!(at % (1 << MAX_ORDER), 0);
+                assert_eq!(page_at(at), page);
+                // A page in the midst of it.
+                assert_eq!(place(page + 5, index + 5, 3), at + 5);
+                assert_eq!(page_at(place(page + 5, index + 5, 3)), page + 5);
+            }
+        }
+    }
+
+    /// Files that have a page with another skew do not find the folio.
+    #[test]
+    fn skews_are_apart() {
+        for (one, other) in [(0, 1), (1, 2), (0, 511), (5, 517 + 5)] {
+            assert!(place(1000, one, 4) != place(1000, other, 4));
+        }
+        assert_eq!(place(1000, 3, 4), place(1000, 3 + 512, 4));
+    }
+
+    #[test]
+    fn sets_of_pages_are_cut_into_entries() {
+        let mut set = PageSet::default();
+        set.add(8, 16);
+        set.add(20, 13);
+        set.add(511, 1);
+        assert_eq!(set.len, 26);
+        assert!(set.has(8, 25) && !set.has(8, 26) && set.contains(511));
+        assert_eq!(set.order(8, 512), Some(3));
+        assert_eq!(set.order(16, 512), Some(4));
+        assert_eq!(set.order(16, 15), Some(3));
+        assert_eq!(set.order(32, 512), Some(0));
+        assert_eq!(set.order(33, 512), None);
+        assert_eq!(set.order(0, 512), None);
+        assert_eq!(set.order(511, 1), Some(0));
+    }
 }
