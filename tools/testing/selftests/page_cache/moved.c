@@ -403,7 +403,8 @@ TEST_F(moved, while_somebody_has_a_page)
 	moved = move_pages(self->a->map);
 	EXPECT_LT(0, moved);
 	if (pc_sharing()) {
-		EXPECT_EQ(PAGES - 1, moved);
+		/* It may be one of a large folio, which then stays whole. */
+		EXPECT_GT(PAGES, moved);
 		EXPECT_EQ(self->pfn[5], pc_pfn(self->b->map + 5 * PC_PAGE));
 	}
 	expect_still_shared(_metadata, self);

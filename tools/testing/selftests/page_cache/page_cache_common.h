@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/types.h>
 
 #include <linux/falloc.h>
@@ -298,6 +299,18 @@ uint64_t pc_physical(struct pc_file *f, size_t off);
 bool pc_delalloc(struct pc_file *f, size_t off, size_t len);
 /* Pages that lie in one extent, page aligned on the device, all before EOF. */
 size_t pc_shareable(struct pc_file *f, unsigned int bsize);
+
+/* mm/gup_test.h, whose file is in debugfs */
+struct pc_pin_longterm {
+	uint64_t addr;
+	uint64_t size;
+	uint32_t flags;
+};
+
+#define PC_PIN_START	_IOW('g', 7, struct pc_pin_longterm)
+#define PC_PIN_STOP	_IO('g', 8)
+#define PC_PIN_READ	_IOW('g', 9, uint64_t)
+#define PC_PIN_FAST	2
 
 /*
  * Readers that race with writers.  A cell is one page of a file; every value

@@ -420,18 +420,6 @@ TEST_F(pinned, io_uring_buffer)
 	check_all(_metadata, self);
 }
 
-/* mm/gup_test.h */
-struct pc_pin_longterm {
-	uint64_t addr;
-	uint64_t size;
-	uint32_t flags;
-};
-
-#define PC_PIN_START	_IOW('g', 7, struct pc_pin_longterm)
-#define PC_PIN_STOP	_IO('g', 8)
-#define PC_PIN_READ	_IOW('g', 9, uint64_t)
-#define PC_PIN_FAST	2
-
 /*
  * A pin that is to stay has to see what is written to the file later: it is of
  * a page of the file's own, also where it only reads.

@@ -170,6 +170,15 @@ FIXTURE_TEARDOWN(share)
 	pc_teardown(_metadata, &self->fs);
 }
 
+/*
+ * What is read by its descriptor now is in folios of one page, which are shared
+ * wherever a file has the block.
+ */
+static void one_by_one(struct __test_metadata *_metadata, struct pc_file *f)
+{
+	ASSERT_EQ(0, posix_fadvise(f->fd, 0, 0, POSIX_FADV_RANDOM));
+}
+
 /* The same blocks at another offset are the same pages, with the same bytes. */
 TEST_F(share, different_offsets)
 {
@@ -179,6 +188,8 @@ TEST_F(share, different_offsets)
 	ASSERT_EQ(0, pc_clone_range(self->b, 3 * PC_PAGE, self->a,
 				    16 * PC_PAGE, 32 * PC_PAGE));
 	ASSERT_EQ(0, pc_drop_caches("3"));
+	one_by_one(_metadata, self->a);
+	one_by_one(_metadata, self->b);
 	pc_stat(&start);
 	EXPECT_EQ(0, pc_verify(self->a, PC_READ));
 	EXPECT_EQ(0, pc_verify(self->b, PC_READ));
@@ -196,6 +207,7 @@ TEST_F(share, file_with_itself)
 	ASSERT_EQ(0, pc_clone_range(self->a, 21 * PC_PAGE, self->a, 0,
 				    10 * PC_PAGE));
 	ASSERT_EQ(0, pc_drop_caches("3"));
+	one_by_one(_metadata, self->a);
 	pc_stat(&start);
 	EXPECT_EQ(0, pc_verify(self->a, PC_READ));
 	EXPECT_EQ(0, pc_verify(self->a, PC_PREAD));
@@ -287,11 +299,11 @@ TEST_F(share, cached_before_the_clone)
 	EXPECT_EQ(0, pc_verify_cycle(&self->fs));
 }
 
-/* Readers that meet in the cold home each see the right bytes, held once. */
-TEST_F(share, concurrent_cold_readers)
+static void meet_in_the_cold(struct __test_metadata *_metadata,
+			     struct _test_data_share *self, int advice)
 {
 	struct pc_file *f[4] = { self->a };
-	struct pc_stat start;
+	struct pc_stat start, d;
 	pid_t pid[4];
 
 	ASSERT_EQ(0, pc_clone(&f[1], f[0], "b"));
@@ -306,14 +318,37 @@ TEST_F(share, concurrent_cold_readers)
 			if (!pid[i]) {
 				/* An open file of our own: the offset. */
 				_exit(pc_reopen(f[i], O_RDONLY) ||
+				      posix_fadvise(f[i]->fd, 0, 0, advice) ||
 				      pc_verify(f[i], i & 1 ? PC_PREAD :
 							      PC_READ));
 			}
 		}
 		for (int i = 0; i < 4; i++)
 			EXPECT_EQ(0, pc_wait(&self->fs, pid[i]));
-		pc_expect_pages(_metadata, &start, PAGES, 4 * PAGES);
+		if (advice == POSIX_FADV_RANDOM) {
+			pc_expect_pages(_metadata, &start, PAGES, 4 * PAGES);
+			continue;
+		}
+		/* Folios of other sizes that come at the same time stay. */
+		d = pc_since(&start);
+		if (!pc_sharing())
+			continue;
+		EXPECT_LE(PAGES, d.v[PC_HOME]);
+		EXPECT_GT(2 * PAGES, d.v[PC_HOME]);
+		EXPECT_LT(2 * PAGES, d.v[PC_ALIAS]);
 	}
+}
+
+/* Readers that meet in the cold home each see the right bytes. */
+TEST_F(share, concurrent_cold_readers)
+{
+	meet_in_the_cold(_metadata, self, POSIX_FADV_NORMAL);
+}
+
+/* If they read single pages, these are held once. */
+TEST_F(share, concurrent_cold_readers_of_single_pages)
+{
+	meet_in_the_cold(_metadata, self, POSIX_FADV_RANDOM);
 }
 
 /* A page in a pipe stays what it was when its file gives it up. */

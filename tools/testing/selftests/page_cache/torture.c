@@ -448,6 +448,9 @@ static unsigned char *get_map(struct handle *h, enum mapping kind)
 		pc_err("mmap %s", h->f->path);
 		return NULL;
 	}
+	/* Then a fault reads as large a folio as there can be. */
+	if (below(2))
+		madvise(p, map_len(h), MADV_HUGEPAGE);
 	h->map[kind] = p;
 	return p;
 }
@@ -672,12 +675,17 @@ static int do_private_write(int x, int y)
 
 static int do_fadvise(int x, int y)
 {
+	/* How it is read ahead decides how large folios are. */
+	static const int advice[] = {
+		POSIX_FADV_DONTNEED, POSIX_FADV_DONTNEED, POSIX_FADV_WILLNEED,
+		POSIX_FADV_WILLNEED, POSIX_FADV_RANDOM, POSIX_FADV_SEQUENTIAL,
+		POSIX_FADV_NORMAL,
+	};
 	size_t off = below(size_of(x) + 1), len = below(KIB(64));
 
 	now.off = off;
 	now.len = len;
-	posix_fadvise(file(x)->fd, off, len, below(4) ? POSIX_FADV_DONTNEED :
-							POSIX_FADV_WILLNEED);
+	posix_fadvise(file(x)->fd, off, len, advice[below(ARRAY_SIZE(advice))]);
 	remember(&sh->exact[x].hist);
 	return 0;
 }
