@@ -219,7 +219,7 @@ TEST_F(parts, ranges_go)
  * A hole, then a store to what is left beside it, seen by a mapping that had all
  * of it before: of sizes that cut a large entry in different ways.
  */
-TEST_F(parts, holes_of_many_sizes)
+TEST_F_TIMEOUT(parts, holes_of_many_sizes, 300)
 {
 	static const struct {
 		size_t first, last;
@@ -306,7 +306,7 @@ TEST_F(parts, written_behind_the_cache)
 }
 
 /* The same blocks at another place in a file: not in the same large folios. */
-TEST_F(parts, elsewhere_in_the_file)
+TEST_F_TIMEOUT(parts, elsewhere_in_the_file, 300)
 {
 	struct pc_file *d;
 
@@ -327,7 +327,7 @@ TEST_F(parts, elsewhere_in_the_file)
  * goes, and others that have them a little beside that, page by page: a large
  * folio of the one is where the others look for single pages.
  */
-TEST_F(parts, single_pages_beside_large_ones)
+TEST_F_TIMEOUT(parts, single_pages_beside_large_ones, 300)
 {
 	size_t at = pc_block(_metadata, self->a, 0) % (HUGE * PC_PAGE);
 	struct pc_file *d, *e;
@@ -430,7 +430,7 @@ TEST_F(parts, memory_fails)
  * To another node, with a file that has the pages far behind where they are on
  * the device: what moves, and with it every page table entry, stays in one piece.
  */
-TEST_F(parts, moved)
+TEST_F_TIMEOUT(parts, moved, 300)
 {
 	const size_t off = MIB(64);
 	unsigned char *at;
