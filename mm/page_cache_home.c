@@ -125,6 +125,12 @@ bool page_cache_insertion_refill(struct page_cache_insertion *insertion,
 			 readahead_gfp_mask(home) & GFP_RECLAIM_MASK);
 }
 
+/* Is there nothing in the slot, or a shadow? */
+static bool entry_is_free(const void *entry)
+{
+	return !entry || page_cache_entry_is_shadow(entry);
+}
+
 /*
  * Is there nothing in the slots of a folio or an alias but shadows?  Then @xas is
  * where it goes, and one that is larger is gone: else it would be found in what
@@ -148,7 +154,7 @@ static bool make_room(struct xa_state *xas, pgoff_t index, unsigned int order,
 	}
 	if (!order) {
 		*shadow = old ?: entry;
-		return !entry || page_cache_entry_is_shadow(entry);
+		return entry_is_free(entry);
 	}
 	xas_set_order(xas, index, order);
 	xas_for_each_conflict(xas, entry) {
@@ -351,12 +357,6 @@ bool page_cache_slot_to_alias(struct address_space *mapping, pgoff_t index,
 	return true;
 }
 
-/* Is there nothing in the slot, or a shadow? */
-static bool entry_is_free(const void *entry)
-{
-	return !entry || page_cache_entry_is_shadow(entry);
-}
-
 /**
  * page_cache_slot_is_free - May a slot become an alias?
  * @mapping: The file's mapping.
@@ -546,10 +546,9 @@ static bool piece_has_room(struct xa_state *xas, struct page_cache_piece *piece,
 
 static void *piece_alias(const struct page_cache_piece *piece)
 {
-	struct folio *folio = piece->folio;
-	unsigned long offset = piece->index & (folio_nr_pages(folio) - 1);
+	struct page *page = folio_file_page(piece->folio, piece->index);
 
-	return page_cache_mk_alias(folio_pfn(folio) + offset, piece->order);
+	return page_cache_mk_alias(page_to_pfn(page), piece->order);
 }
 
 /**
