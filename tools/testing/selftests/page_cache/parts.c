@@ -45,6 +45,14 @@ FIXTURE_TEARDOWN(parts)
 	pc_teardown(_metadata, &self->fs);
 }
 
+/* Maps all of a file, and wants huge pages for that. */
+static void map_huge(struct __test_metadata *_metadata, struct pc_file *f)
+{
+	ASSERT_NE(NULL, pc_map(f, SIZE, PROT_READ, MAP_SHARED));
+	ASSERT_EQ(0, madvise(f->map, SIZE, MADV_HUGEPAGE));
+	pc_touch_pages(f, 0, PAGES);
+}
+
 /* Is the page that a mapping shows there one of several? */
 static bool is_large(const unsigned char *p)
 {
@@ -67,16 +75,12 @@ TEST_F(parts, shared_whole)
 	pc_expect_pages(_metadata, &then, 0, PAGES);
 	pc_expect_count(_metadata, &then, PC_FRAGMENT, 1);
 
-	ASSERT_NE(NULL, pc_map(self->b, SIZE, PROT_READ, MAP_SHARED));
-	ASSERT_EQ(0, madvise(self->b->map, SIZE, MADV_HUGEPAGE));
-	pc_touch_pages(self->b, 0, PAGES);
+	map_huge(_metadata, self->b);
 	pc_expect_same(_metadata, self->a, self->b, 0, PAGES, true);
 	/* The last is not mapped as one where it is found in the page cache. */
 	pmd = pc_smaps(self->b->map, "FilePmdMapped");
 	EXPECT_LE((long long)(SIZE - HUGE * PC_PAGE) >> 10, pmd);
-	ASSERT_NE(NULL, pc_map(self->a, SIZE, PROT_READ, MAP_SHARED));
-	ASSERT_EQ(0, madvise(self->a->map, SIZE, MADV_HUGEPAGE));
-	pc_touch_pages(self->a, 0, PAGES);
+	map_huge(_metadata, self->a);
 	EXPECT_EQ(pmd, pc_smaps(self->a->map, "FilePmdMapped"));
 	pc_expect_map(_metadata, self->b);
 	EXPECT_EQ(0, pc_verify_cycle(&self->fs));
@@ -109,9 +113,7 @@ TEST_F(parts, one_page_is_written)
 /* Mappings lose the page that is written to, and no other. */
 TEST_F(parts, mappings_see_the_write)
 {
-	ASSERT_NE(NULL, pc_map(self->b, SIZE, PROT_READ, MAP_SHARED));
-	ASSERT_EQ(0, madvise(self->b->map, SIZE, MADV_HUGEPAGE));
-	pc_touch_pages(self->b, 0, PAGES);
+	map_huge(_metadata, self->b);
 	ASSERT_EQ(0, pc_write(self->b, HERE * PC_PAGE, 5000, 2));
 	pc_expect_map(_metadata, self->b);
 	pc_expect_map(_metadata, self->a);
@@ -235,9 +237,7 @@ TEST_F_TIMEOUT(parts, holes_of_many_sizes, 300)
 		struct pc_file *d;
 
 		ASSERT_EQ(0, pc_clone(&d, self->a, "d"));
-		ASSERT_NE(NULL, pc_map(d, SIZE, PROT_READ, MAP_SHARED));
-		ASSERT_EQ(0, madvise(d->map, SIZE, MADV_HUGEPAGE));
-		pc_touch_pages(d, 0, PAGES);
+		map_huge(_metadata, d);
 		pc_stat(&then);
 		ASSERT_EQ(0, pc_fallocate(d, FALLOC_FL_PUNCH_HOLE |
 					  FALLOC_FL_KEEP_SIZE, first * PC_PAGE,
@@ -292,9 +292,7 @@ TEST_F(parts, small_ones_at_the_end)
 /* Direct writes to a part, with the rest shared and mapped. */
 TEST_F(parts, written_behind_the_cache)
 {
-	ASSERT_NE(NULL, pc_map(self->b, SIZE, PROT_READ, MAP_SHARED));
-	ASSERT_EQ(0, madvise(self->b->map, SIZE, MADV_HUGEPAGE));
-	pc_touch_pages(self->b, 0, PAGES);
+	map_huge(_metadata, self->b);
 	ASSERT_EQ(0, pc_write_direct(self->b, HERE * PC_PAGE, 3 * PC_PAGE, 2));
 	pc_expect_map(_metadata, self->b);
 	ASSERT_EQ(0, pc_write_direct(self->b, (2 * HUGE - 1) * PC_PAGE,
@@ -409,9 +407,7 @@ TEST_F(parts, memory_fails)
 {
 	char pfn[32];
 
-	ASSERT_NE(NULL, pc_map(self->b, SIZE, PROT_READ, MAP_SHARED));
-	ASSERT_EQ(0, madvise(self->b->map, SIZE, MADV_HUGEPAGE));
-	pc_touch_pages(self->b, 0, PAGES);
+	map_huge(_metadata, self->b);
 	snprintf(pfn, sizeof(pfn), "%#llx", (unsigned long long)
 		 pc_pfn(self->b->map + HERE * PC_PAGE));
 	if (madvise(self->b->map + HERE * PC_PAGE, PC_PAGE, MADV_HWPOISON))
@@ -488,9 +484,7 @@ TEST_F(parts, pinned_for_long)
 	fd = open("/sys/kernel/debug/gup_test", O_RDWR);
 	if (fd < 0)
 		SKIP(return, "no gup_test in debugfs");
-	ASSERT_NE(NULL, pc_map(self->b, SIZE, PROT_READ, MAP_SHARED));
-	ASSERT_EQ(0, madvise(self->b->map, SIZE, MADV_HUGEPAGE));
-	pc_touch_pages(self->b, 0, PAGES);
+	map_huge(_metadata, self->b);
 	pin.addr = (uintptr_t)self->b->map + HERE * PC_PAGE;
 	for (int fast = 0; fast < 2; fast++) {
 		pin.flags = fast * PC_PIN_FAST;
