@@ -9,8 +9,10 @@
  * taken, and under which locks, is the protocol, and that is in
  * rust/kernel/mm/page_cache/home.rs.
  */
+#include <linux/cachemap.h>
 #include <linux/dax.h>
 #include <linux/fs.h>
+#include <linux/hugetlb.h>
 #include <linux/init.h>
 #include <linux/magic.h>
 #include <linux/memcontrol.h>
@@ -27,26 +29,77 @@
 #include <trace/events/filemap.h>
 #include "internal.h"
 
+#define CREATE_TRACE_POINTS
+#include <trace/events/page_cache_home.h>
+
 static struct vfsmount *home_mnt __ro_after_init;
 
 /* Sums of these are exact, unlike those of per-node counters. */
-static DEFINE_PER_CPU(long [PAGE_CACHE_NR_COUNTS], home_counts);
+static DEFINE_PER_CPU(struct page_cache_counts, all_counts);
 
 /**
- * page_cache_count - Count what homes hold.
- * @item: What to count.
- * @nr: By how much, may be negative.
+ * page_cache_counts_alloc - Get the counters of one home.
+ *
+ * Context: May sleep.
+ * Return: Counters that are zero, or %NULL when out of memory.
  */
-void page_cache_count(enum page_cache_count item, long nr)
+struct page_cache_counts __percpu *page_cache_counts_alloc(void)
 {
-	this_cpu_add(home_counts[item], nr);
+	return alloc_percpu(struct page_cache_counts);
 }
 
 /**
- * page_cache_counts - Sum up what homes hold, for /proc/vmstat.
- * @counts: PAGE_CACHE_NR_COUNTS numbers to fill in.
+ * page_cache_counts_free - Give them up.
+ * @counts: What page_cache_counts_alloc() returned.
  */
-void page_cache_counts(unsigned long *counts)
+void page_cache_counts_free(struct page_cache_counts __percpu *counts)
+{
+	free_percpu(counts);
+}
+
+/**
+ * page_cache_count - Count what a home holds, or what happened to that.
+ * @home: Whose it is; %NULL if that may be gone.
+ * @item: What to count.
+ * @nr: By how much, may be negative.
+ */
+void page_cache_count(struct page_cache_home *home, enum page_cache_count item,
+		      long nr)
+{
+	this_cpu_add(all_counts.nr[item], nr);
+	if (home)
+		this_cpu_add(home->counts->nr[item], nr);
+}
+
+/**
+ * page_cache_count_folio - Count pages that a home gets, or no longer has.
+ * @folio: A locked folio that becomes a home's, or was one's.
+ * @nr: How many pages it has, or the negative of that.
+ *
+ * The memory cgroup that is charged for the folio, and for its use by others,
+ * sees it in memory.stat.  Not so if the charge is gone, as it is of memory that
+ * has failed: what is counted of that stays, as with all that memory.stat says
+ * of files.
+ */
+void page_cache_count_folio(struct folio *folio, long nr)
+{
+	struct mem_cgroup *memcg;
+
+	page_cache_count(NULL, PAGE_CACHE_NR_HOME, nr);
+	rcu_read_lock();
+	memcg = folio_memcg(folio);
+	if (memcg)
+		mod_memcg_state(memcg, MEMCG_FILE_HOME, nr);
+	rcu_read_unlock();
+}
+
+/**
+ * page_cache_counts_sum - Sum up what was counted.
+ * @counts: The counters.
+ * @sums: PAGE_CACHE_NR_COUNTS numbers to fill in.
+ */
+void page_cache_counts_sum(const struct page_cache_counts __percpu *counts,
+			   unsigned long *sums)
 {
 	int cpu, i;
 
@@ -54,10 +107,35 @@ void page_cache_counts(unsigned long *counts)
 		long sum = 0;
 
 		for_each_possible_cpu(cpu)
-			sum += per_cpu(home_counts[i], cpu);
+			sum += per_cpu_ptr(counts, cpu)->nr[i];
 		/* The CPUs are not read at one moment: a drop may be seen first. */
-		counts[i] = max(sum, 0L);
+		sums[i] = max(sum, 0L);
 	}
+}
+
+/**
+ * page_cache_counts - Sum up what was counted of all homes, for /proc/vmstat.
+ * @sums: PAGE_CACHE_NR_COUNTS numbers to fill in.
+ */
+void page_cache_counts(unsigned long *sums)
+{
+	page_cache_counts_sum(&all_counts, sums);
+}
+
+/**
+ * page_cache_reclaimed - Count slots that lost their page for others' sake.
+ * @mapping: The file's mapping.
+ * @index: Where the alias began.
+ * @alias: What it was.
+ */
+void page_cache_reclaimed(struct address_space *mapping, pgoff_t index,
+			  const void *alias)
+{
+	unsigned long nr = 1UL << page_cache_alias_order(alias);
+
+	page_cache_count(mapping_home(mapping), PAGE_CACHE_RECLAIM, nr);
+	trace_page_cache_reclaim(mapping, index, nr,
+				 page_cache_entry_pfn(alias));
 }
 
 /**
@@ -311,6 +389,7 @@ bool page_cache_slot_to_alias(struct address_space *mapping, pgoff_t index,
 {
 	XA_STATE_ORDER(xas, &mapping->i_pages, index, folio_order(folio));
 	void (*free_folio)(struct address_space *mapping, struct folio *folio);
+	struct page_cache_home *home = mapping_home(mapping);
 	const long nr = folio_nr_pages(folio);
 	bool ok;
 
@@ -343,13 +422,16 @@ bool page_cache_slot_to_alias(struct address_space *mapping, pgoff_t index,
 	if (!ok)
 		return false;
 
-	page_cache_count(PAGE_CACHE_NR_ALIAS, nr);
+	page_cache_count(home, PAGE_CACHE_NR_ALIAS, nr);
 	if (donate) {
-		page_cache_count(PAGE_CACHE_NR_HOME, nr);
-		count_vm_events(PAGE_CACHE_DONATE, nr);
+		page_cache_count_folio(folio, nr);
+		page_cache_count(home, PAGE_CACHE_DONATE, nr);
+		trace_page_cache_donate(mapping, index, nr, folio_pfn(folio));
 		return true;
 	}
-	count_vm_events(PAGE_CACHE_ATTACH, nr);
+	page_cache_count(home, PAGE_CACHE_ATTACH, nr);
+	trace_page_cache_attach(mapping, index, nr,
+				page_cache_entry_pfn(alias));
 	free_folio = mapping->a_ops->free_folio;
 	if (free_folio)
 		free_folio(mapping, folio);
@@ -579,6 +661,7 @@ long page_cache_slots_attach(struct address_space *mapping,
 					  void *data),
 			     void *data)
 {
+	struct page_cache_home *home = mapping_home(mapping);
 	XA_STATE(xas, &mapping->i_pages, 0);
 	long attached = 0;
 	unsigned int i;
@@ -590,11 +673,12 @@ long page_cache_slots_attach(struct address_space *mapping,
 	go_on = may_share(mapping) && may(may_data);
 	for (i = 0; go_on && i < nr; i++) {
 		struct page_cache_piece *piece = &pieces[i];
-		void *shadow;
+		void *shadow, *alias;
 
 		if (!piece_has_room(&xas, piece, &shadow) || !take(piece, data))
 			continue;
-		xas_store(&xas, piece_alias(piece));
+		alias = piece_alias(piece);
+		xas_store(&xas, alias);
 		if (xas_error(&xas)) {
 			/* Out of memory: who reads does without. */
 			drop(piece, data);
@@ -605,11 +689,14 @@ long page_cache_slots_attach(struct address_space *mapping,
 		if (shadow && xas.xa_node)
 			workingset_update_node(xas.xa_node);
 		attached += 1L << piece->order;
+		trace_page_cache_attach(mapping, piece->index,
+					1UL << piece->order,
+					page_cache_entry_pfn(alias));
 	}
 	xas_unlock_irq(&xas);
 
-	page_cache_count(PAGE_CACHE_NR_ALIAS, attached);
-	count_vm_events(PAGE_CACHE_ATTACH, attached);
+	page_cache_count(home, PAGE_CACHE_NR_ALIAS, attached);
+	page_cache_count(home, PAGE_CACHE_ATTACH, attached);
 	return go_on || attached ? attached : -EAGAIN;
 }
 
@@ -936,7 +1023,8 @@ bool page_cache_slot_clear_alias(struct address_space *mapping, pgoff_t first,
 
 	if (!ok)
 		return false;
-	page_cache_count(PAGE_CACHE_NR_ALIAS, -(long)(last - first + 1));
+	page_cache_count(mapping_home(mapping), PAGE_CACHE_NR_ALIAS,
+			 -(long)(last - first + 1));
 	if (unmap)
 		unmap_alias(mapping, first, last);
 	return true;
@@ -1121,9 +1209,10 @@ bool page_cache_home_take_back(struct address_space *home, struct folio *folio,
 	xas_unlock_irq(&xas);
 	home_folio_unfrozen();
 
-	page_cache_count(PAGE_CACHE_NR_HOME, -nr);
-	page_cache_count(PAGE_CACHE_NR_ALIAS, -nr);
-	count_vm_events(PAGE_CACHE_BREAK, nr);
+	page_cache_count_folio(folio, -nr);
+	page_cache_count(mapping_home(mapping), PAGE_CACHE_NR_ALIAS, -nr);
+	page_cache_count(mapping_home(mapping), PAGE_CACHE_BREAK, nr);
+	trace_page_cache_break(mapping, index, nr, folio_pfn(folio));
 	trace_mm_filemap_add_to_page_cache(folio);
 	return true;
 }
@@ -1181,7 +1270,7 @@ bool page_cache_slot_to_folio(struct address_space *mapping, pgoff_t index,
 	xas_unlock_irq(&xas);
 
 	if (found) {
-		page_cache_count(PAGE_CACHE_NR_ALIAS,
+		page_cache_count(mapping_home(mapping), PAGE_CACHE_NR_ALIAS,
 				 -(long)(last - first + 1));
 		/* Until now, who has it mapped sees the same data. */
 		unmap_alias(mapping, first, last);
@@ -1191,7 +1280,8 @@ bool page_cache_slot_to_folio(struct address_space *mapping, pgoff_t index,
 		folio_put(folio);
 		return false;
 	}
-	count_vm_event(PAGE_CACHE_BREAK);
+	page_cache_count(mapping_home(mapping), PAGE_CACHE_BREAK, 1);
+	trace_page_cache_break(mapping, index, 1, page_cache_entry_pfn(alias));
 	trace_mm_filemap_add_to_page_cache(folio);
 	folio_add_lru(folio);
 	return true;
@@ -1293,6 +1383,111 @@ struct folio *page_cache_get_alias(struct address_space *mapping,
 
 	*aliasp = entry;
 	return folio;
+}
+
+/*
+ * What is in a slot.  A folio of the file's own is not looked at: it may be gone
+ * any moment.  Returns %false if the memory is not there, or cannot be told yet.
+ */
+static bool tell_slot(struct address_space *mapping, struct xa_state *xas,
+		      void *entry, struct page_cache_found *found)
+{
+	unsigned int order = xas_get_order(xas);
+	struct folio *folio;
+
+	found->first = round_down(xas->xa_index, 1UL << order);
+	found->last = found->first + (1UL << order) - 1;
+	found->id = 0;
+	found->flags = 0;
+	found->sharers = 0;
+
+	if (!xa_is_value(entry)) {
+		if (xas_get_mark(xas, PAGECACHE_TAG_DIRTY))
+			found->flags |= CACHEMAP_DIRTY;
+		if (xas_get_mark(xas, PAGECACHE_TAG_WRITEBACK))
+			found->flags |= CACHEMAP_WRITEBACK;
+		return true;
+	}
+	if (dax_mapping(mapping)) {
+		found->flags = CACHEMAP_DAX;
+		if (xas_get_mark(xas, PAGECACHE_TAG_DIRTY))
+			found->flags |= CACHEMAP_DIRTY;
+		return !(page_cache_entry_flags(entry) &
+			 (PAGE_CACHE_PFN_ZERO | PAGE_CACHE_PFN_EMPTY));
+	}
+	if (!mapping_entry_is_alias(mapping, entry))
+		return false;
+
+	folio = page_cache_alias_get_folio(entry);
+	if (!folio)
+		return false;
+	if (entry != xas_reload(xas)) {
+		folio_put(folio);
+		return false;
+	}
+	found->flags = CACHEMAP_SHARED;
+	found->id = folio->index + page_cache_entry_pfn(entry) -
+		    folio_pfn(folio);
+	found->sharers = DIV_ROUND_UP((u32)READ_ONCE(*page_cache_alias_count(folio)),
+				      folio_nr_pages(folio));
+	folio_put(folio);
+	return true;
+}
+
+/**
+ * page_cache_may_tell - May the caller know what of a file is in memory?
+ * @file: An open file.
+ *
+ * Return: 0; -ENOTTY if it is not a regular file, -EOPNOTSUPP if its pages are
+ * not in the page cache of this kind, -EPERM if it must not, as with cachestat(2).
+ */
+int page_cache_may_tell(struct file *file)
+{
+	if (!S_ISREG(file_inode(file)->i_mode))
+		return -ENOTTY;
+	if (is_file_hugepages(file))
+		return -EOPNOTSUPP;
+	return can_do_cachestat(file) ? 0 : -EPERM;
+}
+
+/**
+ * page_cache_next_found - Find the next pages of a file that are in memory.
+ * @mapping: The file's mapping.
+ * @index: The first slot to look at; then, the one to go on with.
+ * @last: The last one, inclusive.
+ * @look: How many entries may be looked at; is taken off.
+ * @found: To be filled in.  May begin before @index and end behind @last.
+ *
+ * Return: %true if there was something.
+ */
+bool page_cache_next_found(struct address_space *mapping, pgoff_t *index,
+			   pgoff_t last, unsigned long *look,
+			   struct page_cache_found *found)
+{
+	XA_STATE(xas, &mapping->i_pages, *index);
+	bool any = false;
+	void *entry;
+
+	rcu_read_lock();
+	xas_for_each(&xas, entry, last) {
+		if (xas_retry(&xas, entry))
+			continue;
+		if (!*look) {
+			*index = xas.xa_index;
+			break;
+		}
+		--*look;
+		any = tell_slot(mapping, &xas, entry, found);
+		if (any)
+			break;
+	}
+	rcu_read_unlock();
+
+	if (any)
+		*index = found->last + 1;
+	else if (!entry)
+		*index = last + 1;
+	return any;
 }
 
 /* See filemap_drop_aliases(). */

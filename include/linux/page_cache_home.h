@@ -39,7 +39,7 @@
 #include <linux/page_cache_entry.h>
 
 struct block_device;
-struct page_cache_home;
+struct file;
 
 /**
  * struct page_cache_extent - what a filesystem says about a folio it will read
@@ -140,6 +140,15 @@ enum page_cache_home_layout {
 };
 
 /**
+ * enum page_cache_alias_word - What page_cache_alias_count() is made of
+ * @PAGE_CACHE_WHOLE_SHIFT: What is above that is how many aliases are for all of
+ *	the folio; what is below, how many slots of files name a page of it.
+ */
+enum page_cache_alias_word {
+	PAGE_CACHE_WHOLE_SHIFT = 32,
+};
+
+/**
  * enum page_cache_drop - which alias to remove, and how much to wait for it
  * @PAGE_CACHE_DROP: Any; wait for the lock of the home folio.
  * @PAGE_CACHE_DROP_NOWAIT: Any, but fail if the home folio is locked.
@@ -158,12 +167,61 @@ enum page_cache_drop {
 	PAGE_CACHE_DROP_FAILED,
 };
 
-/* What /proc/vmstat shows of homes: pages, slots and objects that exist now. */
+/**
+ * enum page_cache_count - What is counted of homes
+ * @PAGE_CACHE_NR_HOME: Pages in homes now.
+ * @PAGE_CACHE_NR_ALIAS: Slots of files that name one now.
+ * @PAGE_CACHE_NR_FRAGMENT: Ranges of files that homes know of now.
+ * @PAGE_CACHE_ATTACH: Slots that were made to name what a home had.
+ * @PAGE_CACHE_DONATE: Pages of files that became a home's.
+ * @PAGE_CACHE_BREAK: Slots that were given a page of the file's own instead.
+ * @PAGE_CACHE_RECLAIM: Slots that lost their page for the sake of others.
+ * @PAGE_CACHE_NR_COUNTS: How many there are of these.
+ *
+ * /proc/vmstat shows them in this order.
+ */
 enum page_cache_count {
 	PAGE_CACHE_NR_HOME,
 	PAGE_CACHE_NR_ALIAS,
 	PAGE_CACHE_NR_FRAGMENT,
+	PAGE_CACHE_ATTACH,
+	PAGE_CACHE_DONATE,
+	PAGE_CACHE_BREAK,
+	PAGE_CACHE_RECLAIM,
 	PAGE_CACHE_NR_COUNTS,
+};
+
+/* By enum page_cache_count. */
+struct page_cache_counts {
+	long nr[PAGE_CACHE_NR_COUNTS];
+};
+
+/**
+ * struct page_cache_home - What C sees of a home
+ * @counts: Of this home; except for %PAGE_CACHE_NR_HOME, which is nrpages of
+ *	its mapping.
+ *
+ * It is the beginning of struct Home in rust/kernel/mm/page_cache/home.rs.
+ */
+struct page_cache_home {
+	struct page_cache_counts __percpu *counts;
+};
+
+/**
+ * struct page_cache_found - Pages of a file that are in memory, and alike
+ * @first: The first slot.
+ * @last: The last one, inclusive.
+ * @id: Where in its home the first page is; 0 if it is not in one.
+ * @flags: CACHEMAP_* of <uapi/linux/cachemap.h>.
+ * @sharers: How many slots name a page, on average, rounded up; 0 if it is not
+ *	in a home.
+ */
+struct page_cache_found {
+	pgoff_t first;
+	pgoff_t last;
+	u64 id;
+	u32 flags;
+	u32 sharers;
 };
 
 /**
@@ -207,6 +265,18 @@ static inline unsigned long *page_cache_alias_count(struct folio *folio)
 	return (unsigned long *)&folio->private;
 }
 
+/*
+ * Is every alias to a folio for all of it?  Then so is any one that the caller
+ * knows of and that stays, as the folio is locked.
+ */
+static inline bool page_cache_all_whole(struct folio *folio)
+{
+	unsigned long word = READ_ONCE(*page_cache_alias_count(folio));
+
+	return (u32)word ==
+	       (u32)(word >> PAGE_CACHE_WHOLE_SHIFT) << folio_order(folio);
+}
+
 /* Where readahead of a file is to go on, after it got another folio. */
 static inline void page_cache_move_readahead(struct folio *from,
 					     struct folio *to)
@@ -239,6 +309,8 @@ void page_cache_home_destroy(struct page_cache_home *home);
 void page_cache_home_free(struct page_cache_home *home);
 void page_cache_home_set_enabled(struct page_cache_home *home, bool enabled);
 bool page_cache_home_enabled(const struct page_cache_home *home);
+void page_cache_home_counts(const struct page_cache_home *home,
+			    unsigned long *sums);
 const struct block_device *
 page_cache_home_bdev(const struct page_cache_home *home);
 enum page_cache_populate
@@ -271,6 +343,9 @@ bool page_cache_home_walk(struct folio *folio, bool nowait,
 					pgoff_t index, unsigned long nr,
 					void *data),
 			  void *data);
+
+/* rust/kernel/mm/page_cache/cachemap.rs */
+int page_cache_map(struct file *file, void __user *arg);
 
 /* mm/page_cache_home.c */
 struct inode *page_cache_home_inode(void);
@@ -337,8 +412,20 @@ bool page_cache_slot_to_folio(struct address_space *mapping, pgoff_t index,
 			      void *data);
 struct folio *page_cache_get_alias(struct address_space *mapping,
 				   pgoff_t index, void **aliasp);
-void page_cache_count(enum page_cache_count item, long nr);
-void page_cache_counts(unsigned long *counts);
+struct page_cache_counts __percpu *page_cache_counts_alloc(void);
+void page_cache_counts_free(struct page_cache_counts __percpu *counts);
+void page_cache_counts_sum(const struct page_cache_counts __percpu *counts,
+			   unsigned long *sums);
+void page_cache_count(struct page_cache_home *home, enum page_cache_count item,
+		      long nr);
+void page_cache_count_folio(struct folio *folio, long nr);
+void page_cache_counts(unsigned long *sums);
+void page_cache_reclaimed(struct address_space *mapping, pgoff_t index,
+			  const void *alias);
+bool page_cache_next_found(struct address_space *mapping, pgoff_t *index,
+			   pgoff_t last, unsigned long *look,
+			   struct page_cache_found *found);
+int page_cache_may_tell(struct file *file);
 bool __filemap_drop_aliases(struct address_space *mapping, pgoff_t first,
 			    pgoff_t last, enum page_cache_drop how);
 
@@ -442,11 +529,13 @@ page_cache_ask_home_once(struct address_space *mapping, pgoff_t index,
 
 /* Does a file share all of a folio, which is locked and found at @index? */
 static inline bool mapping_shares_all_of(struct address_space *mapping,
-					 pgoff_t index,
-					 const struct folio *folio)
+					 pgoff_t index, struct folio *folio)
 {
-	void *entry = xa_load(&mapping->i_pages, index);
+	void *entry;
 
+	if (likely(page_cache_all_whole(folio)))
+		return true;
+	entry = xa_load(&mapping->i_pages, index);
 	return mapping_entry_is_alias(mapping, entry) &&
 	       page_cache_alias_order(entry) == folio_order(folio);
 }
@@ -589,6 +678,16 @@ static inline void page_cache_home_set_enabled(struct page_cache_home *home,
 {
 }
 
+static inline void page_cache_home_counts(const struct page_cache_home *home,
+					  unsigned long *sums)
+{
+}
+
+static inline int page_cache_map(struct file *file, void __user *arg)
+{
+	return -ENOTTY;
+}
+
 static inline const struct block_device *
 page_cache_home_bdev(const struct page_cache_home *home)
 {
@@ -632,8 +731,7 @@ page_cache_ask_home_once(struct address_space *mapping, pgoff_t index,
 }
 
 static inline bool mapping_shares_all_of(struct address_space *mapping,
-					 pgoff_t index,
-					 const struct folio *folio)
+					 pgoff_t index, struct folio *folio)
 {
 	return false;
 }

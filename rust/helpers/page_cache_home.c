@@ -2,7 +2,6 @@
 
 #include <linux/page_cache_home.h>
 #include <linux/sched.h>
-#include <linux/vmstat.h>
 
 #ifdef CONFIG_PAGE_CACHE_SHARE
 
@@ -24,12 +23,6 @@ __rust_helper int rust_helper_folio_expected_ref_count(const struct folio *folio
 __rust_helper void rust_helper_cond_resched(void)
 {
 	cond_resched();
-}
-
-__rust_helper void rust_helper_count_vm_events(enum vm_event_item item,
-					       long delta)
-{
-	count_vm_events(item, delta);
 }
 
 __rust_helper unsigned long *

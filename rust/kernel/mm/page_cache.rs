@@ -39,6 +39,9 @@ pub use fs::{
 mod alias;
 
 #[cfg(CONFIG_PAGE_CACHE_SHARE)]
+mod cachemap;
+
+#[cfg(CONFIG_PAGE_CACHE_SHARE)]
 mod fragment;
 
 #[cfg(CONFIG_PAGE_CACHE_SHARE)]

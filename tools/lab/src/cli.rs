@@ -140,7 +140,8 @@ pub enum Command {
     /// of sharing, over all interleavings), "lab" (the lab with a guest),
     /// "types" (what the types of the Rust code forbid, which must not compile),
     /// "kunit" (unit tests in the kernel), "selftests" (programs of
-    /// tools/testing/selftests/page_cache in the guest), "torture" (random
+    /// tools/testing/selftests/page_cache in the guest), "tool" (what
+    /// tools/mm/cachemap says of files in the guest), "torture" (random
     /// operations against a model, two minutes). A NAME is a group, or the
     /// beginning of a test's name as it is printed; without one, all of these are
     /// run. What a failed test said goes to standard error.

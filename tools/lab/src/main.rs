@@ -38,6 +38,7 @@ mod stress;
 #[cfg(test)]
 mod testing;
 
+mod tool;
 mod types;
 mod ui;
 mod xfscheck;

@@ -24,17 +24,19 @@ use crate::model;
 use crate::selftests::{self, Selftests, TORTURE};
 use crate::size::Size;
 use crate::stress;
+use crate::tool;
 use crate::types;
 use crate::ui::{self, Step};
 
 /// The groups, in the order in which they are run: the quick ones first.
-const GROUPS: [&str; 9] = [
+const GROUPS: [&str; 10] = [
     "host",
     "model",
     "lab",
     "types",
     "kunit",
     "selftests",
+    "tool",
     "torture",
     INJECT,
     stress::GROUP,
@@ -46,7 +48,7 @@ const INJECT: &str = "inject";
 /// What fails there, as the torture program calls it.
 const INJECTED: [&str; 2] = ["memory", "io"];
 /// The crates that run on the host.
-const CRATES: [&str; 2] = ["tools/lab", model::FOLDER];
+const CRATES: [&str; 3] = ["tools/lab", model::FOLDER, tool::FOLDER];
 /// Boots that a suite may take: a guest that a test brought down ends, the
 /// tests after it get another.
 pub const MOST_BOOTS: usize = 20;
@@ -290,6 +292,7 @@ pub fn test(lab: &Lab, args: &TestArgs) -> Result<i32> {
             "types" => types(guest, &selection, &mut tally)?,
             "kunit" => kunit(guest, &selection, &mut tally)?,
             "selftests" => programs(guest, &selection, &mut tally)?,
+            "tool" => tool(guest, &selection, &mut tally)?,
             "torture" => torture(guest, args, &selection, &mut tally)?,
             INJECT => inject(guest, args, &selection, &mut tally)?,
             _ => stress::stress(guest, &selection, &mut tally)?,
@@ -312,7 +315,7 @@ fn host(lab: &Lab, folder: &str, selection: &Selection, tally: &mut Tally) -> Re
             .directory(format!("/repo/{folder}"))
             .env("CARGO_TARGET_DIR", "/lab/cache/lab/target")
     };
-    let name = |of: &str| format!("{}.{of}", folder.trim_start_matches("tools/"));
+    let name = |of: &str| format!("{}.{of}", folder.rsplit('/').next().unwrap_or(folder));
     let mut step = Step::lasting(
         format!("compiling and running the unit tests of {folder}"),
         Duration::from_secs(120),
@@ -441,6 +444,42 @@ fn kunit(guest: &Guest, selection: &Selection, tally: &mut Tally) -> Result<()> 
     } else if !own {
         let said = format!("no suite is called {}*", OWN_SUITES.join("* or "));
         tally.add("kunit", "own-suites", &Verdict::Fail(said));
+    }
+    Ok(())
+}
+
+/// What the tool that shows what is shared says of files in the guest.
+fn tool(guest: &Guest, selection: &Selection, tally: &mut Tally) -> Result<()> {
+    let program = match tool::build(guest.lab)? {
+        Ok(program) => program,
+        Err(said) => {
+            tally.add("tool", "build", &Verdict::Fail(said));
+            return Ok(());
+        }
+    };
+    let step = Step::lasting(
+        "asking in the guest what is shared",
+        Duration::from_secs(guest.seconds(30)),
+    );
+    let script = format!("{}.py", tool::NAME);
+    let there = format!("/lab/in/{}", tool::NAME);
+    let job = Job {
+        arguments: vec![format!("/lab/in/{script}"), there],
+        ..Job::default()
+    };
+    let files = vec![
+        (guest.lab.own(&format!("guest/{script}")), script),
+        (program, tool::NAME.into()),
+    ];
+    let (outcome, text) = guest.boot(&guest.machine(300), job, files, |_| {})?;
+    step.done();
+    add_all("tool", &text, selection, tally);
+    let said = trouble(&outcome).or_else(|| match &outcome.ending {
+        Ending::Ended(0) => None,
+        _ => Some(text),
+    });
+    if let Some(said) = said {
+        tally.add("tool", "boot", &Verdict::Fail(said));
     }
     Ok(())
 }

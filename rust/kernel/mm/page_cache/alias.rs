@@ -41,7 +41,7 @@ use core::{
 };
 
 /// One whole alias, in the word.
-const WHOLE: usize = 1 << 32;
+const WHOLE: usize = 1 << bindings::page_cache_alias_word_PAGE_CACHE_WHOLE_SHIFT;
 
 /// The part of the word that is the number of slots.
 const SLOTS: usize = WHOLE - 1;
@@ -216,10 +216,9 @@ impl<'a> AliasCount<'a> {
         let nr = 1usize << alias.order();
         // SAFETY: By the safety requirements.
         if unsafe { self.clear_alias(mapping, index, index + nr - 1, alias, unmap) } {
-            // SAFETY: May be called from any context.
-            unsafe {
-                bindings::count_vm_events(bindings::vm_event_item_PAGE_CACHE_RECLAIM, nr as isize)
-            };
+            let alias = Entry::Alias(alias).into_raw();
+            // SAFETY: As above.
+            unsafe { bindings::page_cache_reclaimed(mapping, index, alias) };
         }
     }
 

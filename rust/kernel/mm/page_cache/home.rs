@@ -466,15 +466,50 @@ impl<'a> Insertion<'a> {
 /// How a file system is asked to call [`page_cache_home_attach`] for what a file maps.
 type Ask = bindings::page_cache_ask_t;
 
+/// The part of a home that C sees.
+///
+/// # Invariants
+///
+/// It has counters, which are its own.
+#[repr(transparent)]
+struct Head(bindings::page_cache_home);
+
+impl Head {
+    fn new() -> Result<Self> {
+        // SAFETY: May be called from a context that may sleep, which the mount of a file system is.
+        let counts = unsafe { bindings::page_cache_counts_alloc() };
+        // INVARIANT: Just allocated, and nobody else knows of them.
+        (!counts.is_null())
+            .then_some(Self(bindings::page_cache_home { counts }))
+            .ok_or(ENOMEM)
+    }
+
+    fn count(&self, what: bindings::page_cache_count, nr: isize) {
+        let head = ptr::from_ref(&self.0).cast_mut();
+        // SAFETY: It is only read, and by the type invariants there are counters.
+        unsafe { bindings::page_cache_count(head, what, nr) };
+    }
+}
+
+impl Drop for Head {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants they are ours, and nobody counts any more.
+        unsafe { bindings::page_cache_counts_free(self.0.counts) };
+    }
+}
+
 /// The cached data of the blocks of one device.
 ///
 /// # Invariants
 ///
+/// - `head` is where C has it.
 /// - `mapping` is that of `inode`, which owns the home: it frees it when it is evicted.
 /// - Every alias to a folio of this home lies in one of `fragments`, and the address spaces that
 ///   fragments name exist.
 #[pin_data]
+#[repr(C)]
 struct Home {
+    head: Head,
     bdev: *const bindings::block_device,
     ask: Ask,
     inode: NonNull<bindings::inode>,
@@ -504,12 +539,14 @@ impl Home {
     const MOVE_AT_ONCE: usize = 512;
 
     fn new(bdev: *const bindings::block_device, ask: Ask) -> Result<Pin<KBox<Self>>> {
+        let head = Head::new()?;
         // SAFETY: May be called from a context that may sleep, which the mount of a file system is.
         let inode = NonNull::new(unsafe { bindings::page_cache_home_inode() }).ok_or(ENOMEM)?;
         // SAFETY: We have a reference to the inode.
         let mapping = unsafe { (*inode.as_ptr()).i_mapping };
         let home = KBox::pin_init(
             pin_init!(Self {
+                head,
                 bdev,
                 ask,
                 inode,
@@ -603,7 +640,7 @@ impl Home {
             let mut fragments = self.fragments.lock();
             let before = fragments.len();
             let covered = fragments.cover_up_to(&run, slot.last(), &mut spare);
-            count_fragments(before, fragments.len());
+            self.count_fragments(before, fragments.len());
             if covered.is_ok() {
                 return Some(f(&fragments));
             }
@@ -612,6 +649,15 @@ impl Home {
             spare
                 .fill(GFP_KERNEL_ACCOUNT | __GFP_NORETRY | __GFP_NOWARN)
                 .ok()?;
+        }
+    }
+
+    fn count_fragments(&self, before: usize, after: usize) {
+        if before != after {
+            self.head.count(
+                bindings::page_cache_count_PAGE_CACHE_NR_FRAGMENT,
+                after as isize - before as isize,
+            );
         }
     }
 
@@ -793,7 +839,7 @@ impl Home {
                     break;
                 }
             }
-            count_fragments(before, fragments.len());
+            self.count_fragments(before, fragments.len());
             drop(fragments);
             // As in `with_cover`.
             match done {
@@ -1367,7 +1413,7 @@ impl Home {
             }
             let before = fragments.len();
             from = fragments.forget(mapping as usize, first_left, last, Self::FORGET_AT_ONCE);
-            count_fragments(before, fragments.len());
+            self.count_fragments(before, fragments.len());
         }
     }
 
@@ -1418,12 +1464,11 @@ impl AddressSpaceOperations for Home {
         let count = unsafe { AliasCount::of_freed(&folio) };
         crate::warn_on_once!(!count.is_zero());
         count.clear();
-        // SAFETY: May be called from any context.
+        // The home may be gone.
+        //
+        // SAFETY: The folio exists, and was a home's.
         unsafe {
-            bindings::page_cache_count(
-                bindings::page_cache_count_PAGE_CACHE_NR_HOME,
-                -(folio.nr_pages() as isize),
-            )
+            bindings::page_cache_count_folio(folio.as_ptr(), -(folio.nr_pages() as isize))
         };
     }
 
@@ -1445,18 +1490,6 @@ impl AddressSpaceOperations for Home {
 #[no_mangle]
 #[allow(non_upper_case_globals)]
 static page_cache_home_aops: bindings::address_space_operations = Vtable::<Home>::TABLE;
-
-fn count_fragments(before: usize, after: usize) {
-    if before != after {
-        // SAFETY: May be called from any context.
-        unsafe {
-            bindings::page_cache_count(
-                bindings::page_cache_count_PAGE_CACHE_NR_FRAGMENT,
-                after as isize - before as isize,
-            )
-        };
-    }
-}
 
 /// Takes a folio without aliases out of its home.
 ///
@@ -1761,6 +1794,26 @@ unsafe extern "C" fn page_cache_home_set_enabled(
 unsafe extern "C" fn page_cache_home_enabled(home: *const bindings::page_cache_home) -> bool {
     // SAFETY: By the safety requirements.
     unsafe { &*home.cast::<Home>() }.enabled.load(Relaxed)
+}
+
+/// Fills in what was counted of a home, see `enum page_cache_count`.
+///
+/// # Safety
+///
+/// `home` must be from [`page_cache_home_create`], and `sums` have room for all of them.
+#[export]
+unsafe extern "C" fn page_cache_home_counts(
+    home: *const bindings::page_cache_home,
+    sums: *mut usize,
+) {
+    // SAFETY: By the safety requirements; the mapping exists by the type invariants. It does not
+    // matter when it is read how many pages there are.
+    unsafe {
+        let home = &*home.cast::<Home>();
+        bindings::page_cache_counts_sum(home.head.0.counts, sums);
+        let pages = ptr::read_volatile(&raw const (*home.mapping).nrpages);
+        *sums.add(bindings::page_cache_count_PAGE_CACHE_NR_HOME as usize) = pages;
+    }
 }
 
 /// The block device whose pages the home holds.
