@@ -1883,6 +1883,20 @@ long long pc_memcg_stat(const char *path, const char *name)
 	return pc_number(file, name);
 }
 
+long long pc_memcg_until(const char *path, const char *name, long long low,
+			 long long high)
+{
+	long long now;
+
+	for (int i = 0; i < 100; i++) {
+		now = pc_memcg_stat(path, name);
+		if (now >= low && now <= high)
+			break;
+		usleep(100000);
+	}
+	return now;
+}
+
 int pc_memcg_reclaim(const char *path, size_t bytes)
 {
 	char val[32];

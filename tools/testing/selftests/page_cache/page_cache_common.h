@@ -372,6 +372,12 @@ int pc_race_look(struct pc_race *r, const unsigned char *map, size_t page);
 int pc_memcg_enter(const char *name, size_t max, char *path, size_t len);
 /* A number of its memory.stat, or -1. */
 long long pc_memcg_stat(const char *path, const char *name);
+/*
+ * The same once it is between two values, or after ten seconds: few changes are
+ * summed up every other second only.
+ */
+long long pc_memcg_until(const char *path, const char *name, long long low,
+			 long long high);
 /* Asks for bytes to be reclaimed from it; -EAGAIN if fewer were to be had. */
 int pc_memcg_reclaim(const char *path, size_t bytes);
 /* The one that pid made, and left by its exit or leaves now. */

@@ -339,7 +339,7 @@ static long long counted(struct pc_fs *fs, const char *what)
 
 	snprintf(path, sizeof(path), "/sys/fs/xfs/%s/page_cache/%s",
 		 strrchr(fs->dev, '/') + 1, what);
-	return pc_read_str(path, text, sizeof(text)) ? -1 : atoll(text);
+	return pc_read_str(path, text, sizeof(text)) < 0 ? -1 : atoll(text);
 }
 
 /* A file system counts what is its own, from when it is mounted. */
@@ -390,16 +390,16 @@ TEST_F(seen, charge_of_the_cgroup)
 			_exit(KSFT_SKIP);
 		}
 		if (pc_verify(self->a, PC_READ) || pc_verify(self->b, PC_READ) ||
-		    pc_memcg_stat(cgroup, "file_home") != SIZE)
+		    pc_memcg_until(cgroup, "file_home", SIZE, SIZE) != SIZE)
 			_exit(1);
 		/* One of two breaks: it goes on being the other's. */
 		if (pc_write(self->b, 0, PC_PAGE, 3) ||
-		    pc_memcg_stat(cgroup, "file_home") != SIZE)
+		    pc_memcg_until(cgroup, "file_home", SIZE, SIZE) != SIZE)
 			_exit(2);
 		/* The last one takes it back. */
 		if (pc_write(self->a, PC_PAGE * 8, PC_PAGE, 4) ||
 		    pc_evict(self->b) || pc_write(self->a, 0, SIZE, 5) ||
-		    pc_memcg_stat(cgroup, "file_home") != 0)
+		    pc_memcg_until(cgroup, "file_home", 0, 0) != 0)
 			_exit(3);
 		_exit(0);
 	}
