@@ -245,8 +245,11 @@ static inline struct folio *page_cache_alias_get_folio(const void *entry)
 
 	if (!folio_try_get(folio))
 		return NULL;
-	/* The frame may have become part of another folio meanwhile. */
-	if (unlikely(page_folio(page) != folio)) {
+	/*
+	 * A tail may have become part of another folio meanwhile.  Not so a page
+	 * whose own reference it is: tails have none.
+	 */
+	if (page != &folio->page && unlikely(page_folio(page) != folio)) {
 		folio_put(folio);
 		return NULL;
 	}
