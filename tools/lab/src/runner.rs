@@ -474,7 +474,7 @@ fn tool(guest: &Guest, selection: &Selection, tally: &mut Tally) -> Result<()> {
     let (outcome, text) = guest.boot(&guest.machine(300), job, files, |_| {})?;
     step.done();
     add_all("tool", &text, selection, tally);
-    let said = trouble(&outcome).or_else(|| match &outcome.ending {
+    let said = trouble(&outcome).or(match &outcome.ending {
         Ending::Ended(0) => None,
         _ => Some(text),
     });

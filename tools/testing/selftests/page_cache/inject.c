@@ -393,6 +393,8 @@ static int prepare(struct _test_data_nth *t, bool changes, enum before before)
 	int ret = 0;
 
 	pc_unmap(t->b);
+	/* If writeback failed, it was told, but not yet to fsync(). */
+	fsync(t->b->fd);
 	/* After a change: a clone again. */
 	if (changes)
 		ret = pc_truncate(t->b, 0) ?:
