@@ -201,7 +201,7 @@ mod tests {
         let number = nix::request_code_readwrite!(MAGIC, NUMBER, size_of::<Cachemap>());
         // A few architectures (MIPS, PowerPC, SPARC) put the direction elsewhere.
         if cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) {
-            assert_eq!(number as u64, 0xc030_1503);
+            assert_eq!(number, 0xc030_1503);
         }
     }
 

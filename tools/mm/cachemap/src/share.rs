@@ -387,7 +387,7 @@ fn hash_of(file: u32) -> u128 {
         z ^ (z >> 31)
     };
     let seed = u64::from(file) * 2 + 1;
-    u128::from(mix(seed)) << 64 | u128::from(mix(seed + 1))
+    (u128::from(mix(seed)) << 64) | u128::from(mix(seed + 1))
 }
 
 /// The memory of a file, each page once: intervals in order that do not touch.
