@@ -77,6 +77,20 @@ impl<'a> Inside<'a> {
         }
     }
 
+    /// cargo for the crate in `folder` of the checkout; what it makes goes to `target` in the
+    /// lab's part of the cache.
+    pub fn cargo(
+        lab: &'a Lab,
+        folder: &str,
+        target: &str,
+        arguments: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        Inside::new(lab, ["cargo"])
+            .args(arguments)
+            .directory(format!("/repo/{folder}"))
+            .env("CARGO_TARGET_DIR", format!("/lab/cache/lab/{target}"))
+    }
+
     /// More arguments.
     pub fn args<S: Into<String>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
         self.entry

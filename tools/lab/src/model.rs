@@ -19,11 +19,8 @@ pub fn results(lab: &Lab) -> Result<String> {
         "going through what threads can do to each other",
         Duration::from_secs(90),
     );
-    let line = ["cargo", "run", "--release", "--locked", "--quiet"];
-    let (_, out, err) = Inside::new(lab, line)
-        .directory(format!("/repo/{FOLDER}"))
-        .env("CARGO_TARGET_DIR", "/lab/cache/lab/model")
-        .outcome(&[])?;
+    let line = ["run", "--release", "--locked", "--quiet"];
+    let (_, out, err) = Inside::cargo(lab, FOLDER, "model", line).outcome(&[])?;
     step.done();
     Ok(String::from_utf8_lossy(&[out, err].concat()).into_owned())
 }

@@ -310,11 +310,7 @@ pub fn test(lab: &Lab, args: &TestArgs) -> Result<i32> {
 
 /// The style and the unit tests of a crate, compiled and run in the build root.
 fn host(lab: &Lab, folder: &str, selection: &Selection, tally: &mut Tally) -> Result<()> {
-    let command = |line: &[&str]| {
-        Inside::new(lab, line.iter().copied())
-            .directory(format!("/repo/{folder}"))
-            .env("CARGO_TARGET_DIR", "/lab/cache/lab/target")
-    };
+    let cargo = |line: &[&'static str]| Inside::cargo(lab, folder, "target", line.iter().copied());
     let name = |of: &str| format!("{}.{of}", folder.rsplit('/').next().unwrap_or(folder));
     let mut step = Step::lasting(
         format!("compiling and running the unit tests of {folder}"),
@@ -322,14 +318,13 @@ fn host(lab: &Lab, folder: &str, selection: &Selection, tally: &mut Tally) -> Re
     );
     // rustfmt is quick, and a difference is a failure that tells how to mend it.
     if selection.wants("host", &name("rustfmt")) {
-        let (status, out, err) = command(&["cargo", "fmt", "--check"]).outcome(&[])?;
+        let (status, out, err) = cargo(&["fmt", "--check"]).outcome(&[])?;
         let said = String::from_utf8_lossy(&[out, err].concat()).into_owned();
         tally.add("host", &name("rustfmt"), &verdict(status == Some(0), said));
     }
     if selection.wants("host", &name("clippy")) {
         step.at("clippy");
         let line = [
-            "cargo",
             "clippy",
             "--locked",
             "--all-targets",
@@ -338,13 +333,12 @@ fn host(lab: &Lab, folder: &str, selection: &Selection, tally: &mut Tally) -> Re
             "-D",
             "warnings",
         ];
-        let (status, out, err) = command(&line).outcome(&[])?;
+        let (status, out, err) = cargo(&line).outcome(&[])?;
         let said = String::from_utf8_lossy(&[out, err].concat()).into_owned();
         tally.add("host", &name("clippy"), &verdict(status == Some(0), said));
     }
     step.at("unit tests");
     let line = [
-        "cargo",
         "test",
         "--locked",
         "--quiet",
@@ -352,7 +346,7 @@ fn host(lab: &Lab, folder: &str, selection: &Selection, tally: &mut Tally) -> Re
         "--",
         "--format=pretty",
     ];
-    let (status, out, err) = command(&line).outcome(&[])?;
+    let (status, out, err) = cargo(&line).outcome(&[])?;
     step.done();
     let text = String::from_utf8_lossy(&out).into_owned();
     let mut cases = cargo_results(&text);

@@ -20,11 +20,8 @@ pub const NAME: &str = "cachemap";
 /// The program; what cargo said instead, if it does not compile.
 pub fn build(lab: &Lab) -> Result<Result<PathBuf, String>> {
     let step = Step::lasting(format!("compiling {FOLDER}"), Duration::from_secs(60));
-    let line = ["cargo", "build", "--release", "--locked", "--quiet"];
-    let (status, out, err) = Inside::new(lab, line)
-        .directory(format!("/repo/{FOLDER}"))
-        .env("CARGO_TARGET_DIR", "/lab/cache/lab/tool")
-        .outcome(&[])?;
+    let line = ["build", "--release", "--locked", "--quiet"];
+    let (status, out, err) = Inside::cargo(lab, FOLDER, "tool", line).outcome(&[])?;
     step.done();
     Ok(match status {
         Some(0) => Ok(lab.cache.join("lab/tool/release").join(NAME)),

@@ -721,13 +721,7 @@ mod tests {
     /// each page: the limits hold, and each still has a partner, with the right amount.
     #[test]
     fn a_thousand_different_clones() {
-        let mut seed = 1_u64;
-        let mut random = |below: u64| {
-            seed = seed
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            (seed >> 33) % below
-        };
+        let mut random = random(1);
         let files: Vec<Sharer> = (0..1000)
             .map(|_| {
                 let claims = (0..30).map(|n| (n * 100 + random(50), 1 + random(50), 2));
@@ -754,6 +748,16 @@ mod tests {
         }
     }
 
+    /// Numbers below what is asked for, the same ones each time.
+    fn random(mut seed: u64) -> impl FnMut(u64) -> u64 {
+        move |below| {
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) % below
+        }
+    }
+
     /// Pages that are in both, one by one.
     fn by_hand(one: &Sharer, two: &Sharer) -> u64 {
         let pages = |file: &Sharer| -> BTreeSet<u64> {
@@ -766,13 +770,7 @@ mod tests {
     /// without, and what is saved is what is claimed less what is in memory.
     #[test]
     fn is_what_counting_gives() {
-        let mut seed = 7_u64;
-        let mut random = |below: u64| {
-            seed = seed
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            (seed >> 33) % below
-        };
+        let mut random = random(7);
         for round in 0..200 {
             let count = 1 + random(7);
             let files: Vec<Sharer> = (0..count)

@@ -1897,6 +1897,12 @@ long long pc_memcg_until(const char *path, const char *name, long long low,
 	return now;
 }
 
+bool pc_tracefs(void)
+{
+	return !access(PC_TRACING "/trace", F_OK) ||
+	       !mount("tracefs", PC_TRACING, "tracefs", 0, NULL);
+}
+
 int pc_memcg_reclaim(const char *path, size_t bytes)
 {
 	char val[32];

@@ -300,7 +300,13 @@ bool pc_delalloc(struct pc_file *f, size_t off, size_t len);
 /* Pages that lie in one extent, page aligned on the device, all before EOF. */
 size_t pc_shareable(struct pc_file *f, unsigned int bsize);
 
-/* mm/gup_test.h, whose file is in debugfs */
+/* Where tracefs is; mounts it if it is not there yet.  Is there one now? */
+#define PC_TRACING	"/sys/kernel/tracing"
+bool pc_tracefs(void);
+
+/* mm/gup_test.h, and its file */
+#define PC_GUP_TEST	"/sys/kernel/debug/gup_test"
+
 struct pc_pin_longterm {
 	uint64_t addr;
 	uint64_t size;

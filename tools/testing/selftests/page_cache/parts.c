@@ -481,7 +481,7 @@ TEST_F(parts, pinned_for_long)
 	uint64_t to = (uintptr_t)buf;
 	int fd;
 
-	fd = open("/sys/kernel/debug/gup_test", O_RDWR);
+	fd = open(PC_GUP_TEST, O_RDWR);
 	if (fd < 0)
 		SKIP(return, "no gup_test in debugfs");
 	map_huge(_metadata, self->b);

@@ -434,7 +434,7 @@ TEST_F(pinned, longterm)
 	uint64_t to = (uintptr_t)buf;
 	int fd;
 
-	fd = open("/sys/kernel/debug/gup_test", O_RDWR);
+	fd = open(PC_GUP_TEST, O_RDWR);
 	if (fd < 0)
 		SKIP(return, "no gup_test in debugfs");
 	for (int i = 0; i < 2; i++) {

@@ -7,12 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <unistd.h>
 
 #include "page_cache_fixture.h"
 
-#define TRACING		"/sys/kernel/tracing"
 #define EVENT		"page_cache/probed"
 
 /* What main() returns when the program is run as a clone of itself. */
@@ -75,8 +73,8 @@ static void remove_probe(struct _test_data_program *self)
 {
 	if (!self->probe)
 		return;
-	pc_write_str(TRACING "/events/" EVENT "/enable", "0");
-	pc_write_str(TRACING "/uprobe_events", "-:" EVENT);
+	pc_write_str(PC_TRACING "/events/" EVENT "/enable", "0");
+	pc_write_str(PC_TRACING "/uprobe_events", "-:" EVENT);
 	self->probe = false;
 }
 
@@ -154,7 +152,7 @@ static long hits(void)
 	char buf[4096], *at;
 	long n;
 
-	if (pc_read_str(TRACING "/uprobe_profile", buf, sizeof(buf)) < 0)
+	if (pc_read_str(PC_TRACING "/uprobe_profile", buf, sizeof(buf)) < 0)
 		return -1;
 	at = strstr(buf, "probed");
 	return at && sscanf(at, "%*s %ld", &n) == 1 ? n : -1;
@@ -167,8 +165,7 @@ TEST_F(program, breakpoint)
 	size_t len = self->prog->m->size;
 	char text[256];
 
-	if (access(TRACING "/uprobe_events", W_OK) &&
-	    mount("tracefs", TRACING, "tracefs", 0, NULL))
+	if (!pc_tracefs() || access(PC_TRACING "/uprobe_events", W_OK))
 		SKIP(return, "no uprobe_events in tracefs");
 	prog = pc_map(self->prog, len, PROT_READ | PROT_EXEC, MAP_PRIVATE);
 	ASSERT_NE(NULL, prog);
@@ -181,9 +178,9 @@ TEST_F(program, breakpoint)
 
 	snprintf(text, sizeof(text), "p:" EVENT " %s:%#zx", self->clone->path,
 		 self->off);
-	ASSERT_EQ(0, pc_write_str(TRACING "/uprobe_events", text));
+	ASSERT_EQ(0, pc_write_str(PC_TRACING "/uprobe_events", text));
 	self->probe = true;
-	ASSERT_EQ(0, pc_write_str(TRACING "/events/" EVENT "/enable", "1"));
+	ASSERT_EQ(0, pc_write_str(PC_TRACING "/events/" EVENT "/enable", "1"));
 	/* It is in this process's mapping of the clone, and nowhere else. */
 	EXPECT_TRUE(pc_is_anon(clone + self->off));
 	EXPECT_NE(self->clone->m->data[self->off], clone[self->off]);

@@ -17,8 +17,7 @@
 
 #define PAGES	64UL
 #define SIZE	(PAGES * PC_PAGE)
-#define TRACING	"/sys/kernel/tracing"
-#define EVENTS	TRACING "/events/page_cache_home"
+#define EVENTS	PC_TRACING "/events/page_cache_home"
 
 #define ROOM	256
 
@@ -414,7 +413,7 @@ TEST_F(seen, charge_of_the_cgroup)
 static long traced(const char *name, ino_t ino)
 {
 	char line[512], want[64], file[64];
-	FILE *trace = fopen(TRACING "/trace", "r");
+	FILE *trace = fopen(PC_TRACING "/trace", "r");
 	long pages = 0;
 
 	if (!trace)
@@ -434,17 +433,14 @@ static long traced(const char *name, ino_t ino)
 /* Trace events tell of each page what became of it. */
 TEST_F(seen, events_are_traced)
 {
-	static const char *const argv[] = {
-		"mount", "-t", "tracefs", "tracefs", TRACING, NULL
-	};
 	struct stat a, b;
 
-	if (access(TRACING "/trace", F_OK) && pc_run(argv))
+	if (!pc_tracefs())
 		SKIP(return, "no tracefs");
 	ASSERT_EQ(0, access(EVENTS "/enable", F_OK));
 	ASSERT_EQ(0, fstat(self->a->fd, &a));
 	ASSERT_EQ(0, fstat(self->b->fd, &b));
-	ASSERT_EQ(0, pc_write_str(TRACING "/trace", ""));
+	ASSERT_EQ(0, pc_write_str(PC_TRACING "/trace", ""));
 	ASSERT_EQ(0, pc_write_str(EVENTS "/enable", "1"));
 	pc_warm(_metadata, PAGES, self->a, self->b);
 	ASSERT_EQ(0, pc_write(self->b, 0, PC_PAGE, 9));
@@ -459,7 +455,7 @@ TEST_F(seen, events_are_traced)
 	EXPECT_EQ(PAGES, traced("attach", b.st_ino));
 	EXPECT_EQ(1, traced("break", b.st_ino));
 	EXPECT_EQ(PAGES - 1, traced("reclaim", b.st_ino));
-	EXPECT_EQ(0, pc_write_str(TRACING "/trace", ""));
+	EXPECT_EQ(0, pc_write_str(PC_TRACING "/trace", ""));
 }
 
 TEST_HARNESS_MAIN
