@@ -294,7 +294,11 @@ fn apply(top: &Path, write: &Write) -> Result<()> {
 
 /// What has to change in the checkout so that it holds `taken`.
 fn plan(top: &Path, taken: &Taken) -> Result<Vec<Write>> {
-    let old = Series::read(top).ok();
+    // One that cannot be read would lose its notes, and leave its files behind.
+    let old = match top.join("patches/series.toml").exists() {
+        true => Some(Series::read(top)?),
+        false => None,
+    };
     let mut wanted: BTreeMap<String, (Vec<u8>, bool)> = taken.files.clone();
     for patch in &taken.patches {
         let mut text = patch.patch.clone();
