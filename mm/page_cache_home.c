@@ -139,6 +139,23 @@ void page_cache_reclaimed(struct address_space *mapping, pgoff_t index,
 }
 
 /**
+ * page_cache_broken - Count slots that are written to, and name no alias any more.
+ * @mapping: The file's mapping.
+ * @index: The first slot.
+ * @nr: How many.
+ * @alias: What they were, or were a part of.
+ */
+void page_cache_broken(struct address_space *mapping, pgoff_t index,
+		       unsigned long nr, const void *alias)
+{
+	unsigned long pfn = page_cache_entry_pfn(alias);
+
+	pfn += index & ((1UL << page_cache_alias_order(alias)) - 1);
+	page_cache_count(mapping_home(mapping), PAGE_CACHE_BREAK, nr);
+	trace_page_cache_break(mapping, index, nr, pfn);
+}
+
+/**
  * page_cache_home_inode - Make the inode whose mapping holds a home's folios.
  *
  * The home goes into its i_private before the first folio.
@@ -722,17 +739,23 @@ static void ask_before_write(struct address_space *mapping, pgoff_t index)
 	filemap_invalidate_unlock_shared(mapping);
 }
 
-/* See page_cache_ask_before_write(). */
-void __page_cache_ask_before_write(struct address_space *mapping, loff_t pos,
-				   size_t len)
+/* See page_cache_prepare_write(). */
+void __page_cache_prepare_write(struct address_space *mapping, loff_t pos,
+				size_t len)
 {
 	pgoff_t first = pos >> PAGE_SHIFT;
 	pgoff_t last = (pos + len - 1) >> PAGE_SHIFT;
+	/* Pages that are written as a whole, up to the one before @end. */
+	pgoff_t start = DIV_ROUND_UP_ULL(pos, PAGE_SIZE);
+	pgoff_t end = (pos + len) >> PAGE_SHIFT;
 
-	if (offset_in_page(pos))
+	if (first < start)
 		ask_before_write(mapping, first);
-	if (offset_in_page(pos + len) && (last != first || !offset_in_page(pos)))
+	if (last >= end && (last != first || first >= start))
 		ask_before_write(mapping, last);
+	if (start < end)
+		filemap_drop_aliases(mapping, start, end - 1,
+				     PAGE_CACHE_DROP_WRITTEN);
 }
 
 /* A folio of the file's own at @index or behind it, locked, or %NULL. */
@@ -1211,8 +1234,7 @@ bool page_cache_home_take_back(struct address_space *home, struct folio *folio,
 
 	page_cache_count_folio(folio, -nr);
 	page_cache_count(mapping_home(mapping), PAGE_CACHE_NR_ALIAS, -nr);
-	page_cache_count(mapping_home(mapping), PAGE_CACHE_BREAK, nr);
-	trace_page_cache_break(mapping, index, nr, folio_pfn(folio));
+	page_cache_broken(mapping, index, nr, alias);
 	trace_mm_filemap_add_to_page_cache(folio);
 	return true;
 }
@@ -1280,8 +1302,7 @@ bool page_cache_slot_to_folio(struct address_space *mapping, pgoff_t index,
 		folio_put(folio);
 		return false;
 	}
-	page_cache_count(mapping_home(mapping), PAGE_CACHE_BREAK, 1);
-	trace_page_cache_break(mapping, index, 1, page_cache_entry_pfn(alias));
+	page_cache_broken(mapping, index, 1, alias);
 	trace_mm_filemap_add_to_page_cache(folio);
 	folio_add_lru(folio);
 	return true;
@@ -1360,7 +1381,7 @@ struct folio *page_cache_get_alias(struct address_space *mapping,
 				   pgoff_t index, void **aliasp)
 {
 	XA_STATE(xas, &mapping->i_pages, index);
-	struct folio *folio = NULL;
+	struct folio *folio;
 	void *entry;
 
 	rcu_read_lock();
@@ -1369,15 +1390,15 @@ struct folio *page_cache_get_alias(struct address_space *mapping,
 		entry = xas_load(&xas);
 		if (xas_retry(&xas, entry))
 			continue;
-		if (!page_cache_entry_is_alias(entry))
+		if (!page_cache_entry_is_alias(entry)) {
+			folio = NULL;
 			break;
-		folio = page_cache_alias_get_folio(entry);
-		if (!folio)
+		}
+		if (!page_cache_alias_get_folio(entry, &folio))
 			continue;
 		if (likely(entry == xas_reload(&xas)))
 			break;
 		folio_put(folio);
-		folio = NULL;
 	}
 	rcu_read_unlock();
 
@@ -1393,6 +1414,7 @@ static bool tell_slot(struct address_space *mapping, struct xa_state *xas,
 		      void *entry, struct page_cache_found *found)
 {
 	unsigned int order = xas_get_order(xas);
+	unsigned long word;
 	struct folio *folio;
 
 	found->first = round_down(xas->xa_index, 1UL << order);
@@ -1418,8 +1440,7 @@ static bool tell_slot(struct address_space *mapping, struct xa_state *xas,
 	if (!mapping_entry_is_alias(mapping, entry))
 		return false;
 
-	folio = page_cache_alias_get_folio(entry);
-	if (!folio)
+	if (!page_cache_alias_get_folio(entry, &folio))
 		return false;
 	if (entry != xas_reload(xas)) {
 		folio_put(folio);
@@ -1428,7 +1449,8 @@ static bool tell_slot(struct address_space *mapping, struct xa_state *xas,
 	found->flags = CACHEMAP_SHARED;
 	found->id = folio->index + page_cache_entry_pfn(entry) -
 		    folio_pfn(folio);
-	found->sharers = DIV_ROUND_UP((u32)READ_ONCE(*page_cache_alias_count(folio)),
+	word = READ_ONCE(*page_cache_alias_count(folio));
+	found->sharers = DIV_ROUND_UP(page_cache_alias_slots(word),
 				      folio_nr_pages(folio));
 	folio_put(folio);
 	return true;
@@ -1494,7 +1516,10 @@ bool page_cache_next_found(struct address_space *mapping, pgoff_t *index,
 bool __filemap_drop_aliases(struct address_space *mapping, pgoff_t first,
 			    pgoff_t last, enum page_cache_drop how)
 {
-	const bool must = how == PAGE_CACHE_DROP || how == PAGE_CACHE_DROP_NOWAIT;
+	/* Else all of an alias goes, or nothing. */
+	const bool exact = how == PAGE_CACHE_DROP ||
+			   how == PAGE_CACHE_DROP_NOWAIT ||
+			   how == PAGE_CACHE_DROP_WRITTEN;
 	XA_STATE(xas, &mapping->i_pages, first);
 	bool all = true;
 	pgoff_t index;
@@ -1517,7 +1542,7 @@ bool __filemap_drop_aliases(struct address_space *mapping, pgoff_t first,
 		 * What was seen may have been split by somebody else before it
 		 * was removed: the rest is not where xas_pause() moves on to.
 		 */
-		if (must && ret >= 0)
+		if (exact && ret >= 0)
 			xas_set(&xas, ret ? index : index + 1);
 		/* Then the inode cannot go anyway. */
 		if (!all && how == PAGE_CACHE_DROP_SHARED)

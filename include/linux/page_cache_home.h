@@ -158,6 +158,9 @@ enum page_cache_alias_word {
  *			    that there is to a folio: it would be freed.
  * @PAGE_CACHE_DROP_FAILED: As @PAGE_CACHE_DROP_NOWAIT, but only one whose home
  *			    folio could not be read.
+ * @PAGE_CACHE_DROP_WRITTEN: As @PAGE_CACHE_DROP_NOWAIT, for slots that are about
+ *			     to be written to, but leave the only one that there
+ *			     is to a folio: its file gets that back.
  */
 enum page_cache_drop {
 	PAGE_CACHE_DROP,
@@ -165,6 +168,7 @@ enum page_cache_drop {
 	PAGE_CACHE_DROP_UNUSED,
 	PAGE_CACHE_DROP_SHARED,
 	PAGE_CACHE_DROP_FAILED,
+	PAGE_CACHE_DROP_WRITTEN,
 };
 
 /**
@@ -174,7 +178,8 @@ enum page_cache_drop {
  * @PAGE_CACHE_NR_FRAGMENT: Ranges of files that homes know of now.
  * @PAGE_CACHE_ATTACH: Slots that were made to name what a home had.
  * @PAGE_CACHE_DONATE: Pages of files that became a home's.
- * @PAGE_CACHE_BREAK: Slots that were given a page of the file's own instead.
+ * @PAGE_CACHE_BREAK: Slots that were given a page of the file's own instead, or
+ *	are about to, as they are written to.
  * @PAGE_CACHE_RECLAIM: Slots that lost their page for the sake of others.
  * @PAGE_CACHE_NR_COUNTS: How many there are of these.
  *
@@ -227,6 +232,7 @@ struct page_cache_found {
 /**
  * page_cache_alias_get_folio - Take a reference on the folio an alias names.
  * @entry: An alias loaded from i_pages.
+ * @foliop: The folio.
  *
  * Aliases hold no reference, so the frame may be freed and used for something
  * else at any moment.  The caller must load the entry again afterwards, and
@@ -235,25 +241,27 @@ struct page_cache_found {
  * cannot become another folio.
  *
  * Context: RCU read lock held.
- * Return: The folio with a reference, or %NULL if the frame is being freed or
- * changed under us: then look the entry up again.
+ * Return: %false if the frame is being freed or changed under us: then look the
+ * entry up again.
  */
-static inline struct folio *page_cache_alias_get_folio(const void *entry)
+static inline bool page_cache_alias_get_folio(const void *entry,
+					      struct folio **foliop)
 {
 	struct page *page = pfn_to_page(page_cache_entry_pfn(entry));
 	struct folio *folio = page_folio(page);
 
+	*foliop = folio;
 	if (!folio_try_get(folio))
-		return NULL;
+		return false;
 	/*
 	 * A tail may have become part of another folio meanwhile.  Not so a page
 	 * whose own reference it is: tails have none.
 	 */
 	if (page != &folio->page && unlikely(page_folio(page) != folio)) {
 		folio_put(folio);
-		return NULL;
+		return false;
 	}
-	return folio;
+	return true;
 }
 
 /**
@@ -268,6 +276,12 @@ static inline unsigned long *page_cache_alias_count(struct folio *folio)
 	return (unsigned long *)&folio->private;
 }
 
+/* How many slots of files name a page of a folio, by its alias count. */
+static inline u32 page_cache_alias_slots(unsigned long word)
+{
+	return word;
+}
+
 /*
  * Is every alias to a folio for all of it?  Then so is any one that the caller
  * knows of and that stays, as the folio is locked.
@@ -276,7 +290,7 @@ static inline bool page_cache_all_whole(struct folio *folio)
 {
 	unsigned long word = READ_ONCE(*page_cache_alias_count(folio));
 
-	return (u32)word ==
+	return page_cache_alias_slots(word) ==
 	       (u32)(word >> PAGE_CACHE_WHOLE_SHIFT) << folio_order(folio);
 }
 
@@ -425,6 +439,8 @@ void page_cache_count_folio(struct folio *folio, long nr);
 void page_cache_counts(unsigned long *sums);
 void page_cache_reclaimed(struct address_space *mapping, pgoff_t index,
 			  const void *alias);
+void page_cache_broken(struct address_space *mapping, pgoff_t index,
+		       unsigned long nr, const void *alias);
 bool page_cache_next_found(struct address_space *mapping, pgoff_t *index,
 			   pgoff_t last, unsigned long *look,
 			   struct page_cache_found *found);
@@ -560,25 +576,48 @@ static inline void page_cache_mark_readahead(struct address_space *mapping,
 		__page_cache_mark_readahead(mapping, index);
 }
 
-void __page_cache_ask_before_write(struct address_space *mapping, loff_t pos,
-				   size_t len);
+/**
+ * page_cache_sequential_readahead - How much to read ahead of a sequential reader.
+ * @mapping: The file's mapping.
+ * @max_pages: How much it would be, in pages.
+ *
+ * What is read once for all files that share it, they name in pieces as large as
+ * the folios that readahead makes of it.  With pages of 4 KiB, 256 KiB are what
+ * one node of i_pages has slots for: then there is an entry in place of a node, in
+ * each of the files.
+ *
+ * Return: The number of pages, @max_pages or more.
+ */
+static inline unsigned long
+page_cache_sequential_readahead(const struct address_space *mapping,
+				unsigned long max_pages)
+{
+	if (likely(!mapping_shares_cache(mapping)))
+		return max_pages;
+	return max_t(unsigned long, max_pages, SZ_256K >> PAGE_SHIFT);
+}
+
+void __page_cache_prepare_write(struct address_space *mapping, loff_t pos,
+				size_t len);
 
 /**
- * page_cache_ask_before_write - Have at hand what is not going to be written.
+ * page_cache_prepare_write - Have at hand what is not going to be written, and
+ *	let go of what is.
  * @mapping: The file's mapping.
  * @pos: First byte that will be written.
  * @len: How many.
  *
  * The rest of a page that is written in part is copied from the home then, and
- * not read from the device.
+ * not read from the device.  Pages that are written as a whole need not be copied,
+ * and the file gets folios for them as large as for any other write.
  *
  * Context: The file system would read the page now.  May sleep.
  */
-static inline void page_cache_ask_before_write(struct address_space *mapping,
-					       loff_t pos, size_t len)
+static inline void page_cache_prepare_write(struct address_space *mapping,
+					    loff_t pos, size_t len)
 {
 	if (len && mapping_shares_cache(mapping))
-		__page_cache_ask_before_write(mapping, pos, len);
+		__page_cache_prepare_write(mapping, pos, len);
 }
 
 /**
@@ -744,8 +783,15 @@ static inline void page_cache_mark_readahead(struct address_space *mapping,
 {
 }
 
-static inline void page_cache_ask_before_write(struct address_space *mapping,
-					       loff_t pos, size_t len)
+static inline unsigned long
+page_cache_sequential_readahead(const struct address_space *mapping,
+				unsigned long max_pages)
+{
+	return max_pages;
+}
+
+static inline void page_cache_prepare_write(struct address_space *mapping,
+					    loff_t pos, size_t len)
 {
 }
 

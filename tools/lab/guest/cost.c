@@ -266,6 +266,12 @@ static unchanging void call_write_next(long n)
 		die("a short write");
 }
 
+static unchanging void call_write_large(long n)
+{
+	if (pwrite(fd, buffer, CHUNK, n * CHUNK) != CHUNK)
+		die("a short write");
+}
+
 /* Of one call, where it can be made but once. */
 static double once(call_t call, long times)
 {
@@ -435,8 +441,8 @@ static void measure_warm(void)
 	again_read("128k", CHUNK);
 }
 
-/* Of the first write into each page of a clone. */
-static void first_write(const char *which, size_t bytes, long from, int cached)
+/* Of the first writes into a clone, that many of them. */
+static void first_write(const char *which, call_t call, long times, int cached)
 {
 	struct rounds rounds = { .best = -1 };
 	char name[64];
@@ -454,9 +460,7 @@ static void first_write(const char *which, size_t bytes, long from, int cached)
 			read_whole(fd, SMALL, CHUNK);
 			must_share(before, 2 * SMALL / PAGE);
 		}
-		length = bytes;
-		offset = from;
-		add_round(&rounds, call_write_next, SMALL / PAGE, 1);
+		add_round(&rounds, call, times, 1);
 		close(fd);
 		close(source);
 		unlink("clone");
@@ -470,10 +474,16 @@ static void first_write(const char *which, size_t bytes, long from, int cached)
 
 static void measure_write(void)
 {
-	first_write("page", PAGE, 0, 0);
-	first_write("page_read", PAGE, 0, 1);
-	first_write("part", 100, 100, 0);
-	first_write("part_read", 100, 100, 1);
+	length = PAGE;
+	offset = 0;
+	first_write("page", call_write_next, SMALL / PAGE, 0);
+	first_write("page_read", call_write_next, SMALL / PAGE, 1);
+	first_write("large", call_write_large, SMALL / CHUNK, 0);
+	first_write("large_read", call_write_large, SMALL / CHUNK, 1);
+	length = 100;
+	offset = 100;
+	first_write("part", call_write_next, SMALL / PAGE, 0);
+	first_write("part_read", call_write_next, SMALL / PAGE, 1);
 }
 
 static void enter(const char *cgroup)

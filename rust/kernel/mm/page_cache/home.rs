@@ -1544,6 +1544,7 @@ enum Which {
     Unused,
     Shared,
     Failed,
+    Written,
 }
 
 impl From<bindings::page_cache_drop> for Which {
@@ -1553,6 +1554,7 @@ impl From<bindings::page_cache_drop> for Which {
             bindings::page_cache_drop_PAGE_CACHE_DROP_UNUSED => Self::Unused,
             bindings::page_cache_drop_PAGE_CACHE_DROP_SHARED => Self::Shared,
             bindings::page_cache_drop_PAGE_CACHE_DROP_FAILED => Self::Failed,
+            bindings::page_cache_drop_PAGE_CACHE_DROP_WRITTEN => Self::Written,
             _ => Self::Any,
         }
     }
@@ -1573,6 +1575,8 @@ impl Which {
             // SAFETY: The folio exists.
             Self::Unused if unsafe { bindings::folio_mapped(folio.as_ptr()) } => Some(Err(EBUSY)),
             Self::Failed if folio.is_uptodate() => Some(Ok(false)),
+            // SAFETY: By the safety requirements.
+            Self::Written if unsafe { AliasCount::of(folio) }.is_one_whole() => Some(Err(EBUSY)),
             _ => None,
         }
     }
@@ -1609,7 +1613,7 @@ unsafe fn drop_alias(
         }
         let rest = (1 << alias.order()) - 1;
         let (first, last) = match how {
-            Which::Any | Which::NoWait => (first, last.min(first | rest)),
+            Which::Any | Which::NoWait | Which::Written => (first, last.min(first | rest)),
             _ => (first & !rest, first | rest),
         };
         // SAFETY: The alias named the folio, which cannot have become something else since, as we
@@ -1617,6 +1621,13 @@ unsafe fn drop_alias(
         if unsafe { AliasCount::of(&folio).clear_alias(mapping, first, last, alias, true) } {
             // SAFETY: An alias named the folio until now, so it is in a home.
             unsafe { put_alias(&locked) };
+            if how == Which::Written {
+                let nr = last - first + 1;
+                // SAFETY: By the safety requirements.
+                unsafe {
+                    bindings::page_cache_broken(mapping, first, nr, Entry::Alias(alias).into_raw())
+                };
+            }
             return Ok(true);
         }
     }

@@ -164,7 +164,7 @@ const fn base(metric: &'static str) -> Against {
 
 /// The table.  One copy is measured by each measure for itself, in the same guest.
 #[rustfmt::skip]
-pub const ROWS: [Row; 63] = {
+pub const ROWS: [Row; 66] = {
     use Unit::{Bytes, Instructions};
     const fn own(metric: &'static str) -> Against {
         Against::Own(metric, "one copy")
@@ -223,6 +223,9 @@ pub const ROWS: [Row; 63] = {
         row(7, "write", "first 4 KiB write into a page, clone not read", "write.page", Instructions, base("write.page"), at_most(1.05)),
         row(7, "write", "first 4 KiB write into a page, clone read before", "write.page_read", Instructions, base("write.page_read"), None),
         row(7, "write", "  the same, against a clone not read", "write.page_read", Instructions, Against::Base("write.page", "not read, base"), None),
+        row(7, "write", "first 128 KiB write, clone not read", "write.large", Instructions, base("write.large"), None),
+        row(7, "write", "first 128 KiB write, clone read before", "write.large_read", Instructions, base("write.large_read"), None),
+        row(7, "write", "  the same, against a clone not read", "write.large_read", Instructions, Against::Base("write.large", "not read, base"), None),
         row(7, "write", "100 bytes into a page, source cached", "write.part", Instructions, base("write.part"), Some(Target::Below(1.0))),
         row(7, "write", "  read from the device", "write.part.bytes", Bytes, Against::Nothing, Some(Target::Nothing)),
         row(7, "write", "100 bytes into a page, clone read before", "write.part_read", Instructions, base("write.part_read"), None),

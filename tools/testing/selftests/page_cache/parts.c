@@ -110,6 +110,36 @@ TEST_F(parts, one_page_is_written)
 	EXPECT_EQ(0, pc_verify_cycle(&self->fs));
 }
 
+/*
+ * A write of many pages takes them all, mapped or not, and gets a folio as large as
+ * any other write does.  What of a page is not written comes from the shared one.
+ */
+TEST_F(parts, many_pages_are_written)
+{
+	const size_t some = 2 * HUGE + 3;
+	struct pc_stat then;
+	int64_t before;
+
+	map_huge(_metadata, self->b);
+	pc_stat(&then);
+	before = pc_sectors_read(&self->fs);
+	ASSERT_EQ(0, pc_write(self->b, HUGE * PC_PAGE, HUGE * PC_PAGE, 2));
+	pc_expect_pages(_metadata, &then, 0, -HUGE);
+	pc_expect_count(_metadata, &then, PC_BREAK, HUGE);
+	pc_expect_map(_metadata, self->b);
+	EXPECT_TRUE(is_large(self->b->map + HERE * PC_PAGE));
+
+	ASSERT_EQ(0, pc_write(self->b, some * PC_PAGE + 100, 20 * PC_PAGE, 3));
+	pc_expect_pages(_metadata, &then, 0, -(HUGE + 21));
+	pc_expect_count(_metadata, &then, PC_BREAK, HUGE + 21);
+	EXPECT_TRUE(is_large(self->b->map + (some + 9) * PC_PAGE));
+	pc_expect_map(_metadata, self->b);
+	pc_expect_map(_metadata, self->a);
+	if (pc_counts_reads(&self->fs))
+		EXPECT_EQ(before, pc_sectors_read(&self->fs));
+	EXPECT_EQ(0, pc_verify_cycle(&self->fs));
+}
+
 /* Mappings lose the page that is written to, and no other. */
 TEST_F(parts, mappings_see_the_write)
 {
