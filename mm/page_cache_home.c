@@ -751,7 +751,7 @@ void __page_cache_prepare_write(struct address_space *mapping, loff_t pos,
 
 	if (first < start)
 		ask_before_write(mapping, first);
-	if (last >= end && (last != first || first >= start))
+	if (last >= start && last >= end)
 		ask_before_write(mapping, last);
 	if (start < end)
 		filemap_drop_aliases(mapping, start, end - 1,
