@@ -479,6 +479,10 @@ pub struct XfstestsArgs {
     /// Memory of the guest
     #[arg(long, default_value = "3G")]
     pub mem: Size,
+    /// Processors of the guest, up to 8; with one, an emulated guest takes half the
+    /// time, and races of two processors are not seen
+    #[arg(long, default_value = "2")]
+    pub cpus: u32,
     /// How long one test may take
     #[arg(long, value_name = "SECONDS", default_value = "1200", value_parser = seconds)]
     pub test_timeout: Duration,
@@ -617,6 +621,7 @@ mod tests {
             &["lab", "xfstests", "--against", "best", "/tree"],
             &["lab", "xfstests", "--test-timeout", "0", "/tree"],
             &["lab", "xfstests", "--size", "6", "/tree"],
+            &["lab", "xfstests", "--cpus", "all", "/tree"],
             &["lab", "build", "--all-users", "--variant", "debug"],
             &["lab", "dance"],
             &["lab"],

@@ -109,7 +109,7 @@ impl Config {
     }
 
     /// The machine with the devices that [`Config::text`] names.
-    fn machine(self, mem: Size, size: Size) -> Machine {
+    fn machine(self, mem: Size, cpus: u32, size: Size) -> Machine {
         let disks = match self {
             Config::XfsDax => 0,
             Config::XfsRt => 4,
@@ -117,8 +117,8 @@ impl Config {
         };
         Machine {
             mem,
-            cpus: 2,
-            numa: 2,
+            cpus,
+            numa: if cpus % 2 == 0 { 2 } else { 1 },
             pmem: if disks == 0 { size } else { Size(0) },
             disks: vec![size; disks],
             append: String::new(),
@@ -234,7 +234,7 @@ pub fn xfstests(lab: &Lab, args: &XfstestsArgs) -> Result<i32> {
         bail!("--against: that is the kernel which is to be compared");
     }
     let size = args.size.unwrap_or(args.config.default_size());
-    let machine = args.config.machine(args.mem, size);
+    let machine = args.config.machine(args.mem, args.cpus, size);
     check_machine(&machine, size)?;
     lab.need_space(NEEDED, "the guest's disks")?;
     let wanted = Wanted::new(args.variant);
@@ -740,7 +740,7 @@ mod tests {
     fn devices_are_there() {
         for config in Config::value_variants() {
             let size = config.default_size();
-            let machine = config.machine(Size(3 << 30), size);
+            let machine = config.machine(Size(3 << 30), 2, size);
             machine.check().unwrap();
             let mut known: Vec<String> = ('b'..)
                 .take(machine.disks.len())
@@ -776,14 +776,17 @@ mod tests {
     fn sizes_are_checked() {
         let check = |size: u64| {
             let size = Size(size);
-            check_machine(&Config::Xfs.machine(Size(3 << 30), size), size)
+            check_machine(&Config::Xfs.machine(Size(3 << 30), 2, size), size)
         };
         assert!(check(1 << 30).is_ok());
         for size in [0, 512 << 20, (1 << 30) + (1 << 20)] {
             assert!(check(size).unwrap_err().to_string().contains("--size"));
         }
+        let crowd = Config::Xfs.machine(Size(3 << 30), 9, Size(1 << 30));
+        let said = check_machine(&crowd, Size(1 << 30)).unwrap_err();
+        assert!(said.to_string().contains("--cpus"));
         let huge = Size(1 << 50);
-        let said = check_machine(&Config::XfsDax.machine(Size(3 << 30), huge), huge);
+        let said = check_machine(&Config::XfsDax.machine(Size(3 << 30), 2, huge), huge);
         assert!(said.unwrap_err().to_string().contains("memory"));
         assert_eq!(
             available("MemFree: 1 kB\nMemAvailable:   5 kB\n"),
