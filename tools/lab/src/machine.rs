@@ -565,7 +565,9 @@ impl Boot<'_> {
                     }
                     // Dropping the keys' end would close the port.
                     if self.interactive {
-                        keys.take().map(carry_keys);
+                        if let Some(keys) = keys.take() {
+                            carry_keys(keys);
+                        }
                     }
                 }
                 Ok(Happened::Guest(Event::Broken { reason })) => broken = Some(reason),

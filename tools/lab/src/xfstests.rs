@@ -78,15 +78,15 @@ impl Config {
             format!("RESULT_BASE={OUT}"),
         ];
         let own: &[&str] = match self {
-            Config::Xfs => &["MKFS_OPTIONS='-m reflink=1,rmapbt=1'"],
-            Config::Xfs1k => &["MKFS_OPTIONS='-b size=1024 -m reflink=1,rmapbt=1'"],
+            Config::Xfs => &["MKFS_OPTIONS='-m reflink=1,rmapbt=1 -i exchange=1'"],
+            Config::Xfs1k => &["MKFS_OPTIONS='-b size=1024 -m reflink=1,rmapbt=1 -i exchange=1'"],
             Config::XfsDax => &[
-                "MKFS_OPTIONS='-m reflink=1,rmapbt=1'",
+                "MKFS_OPTIONS='-m reflink=1,rmapbt=1 -i exchange=1'",
                 "MOUNT_OPTIONS='-o dax=always'",
                 "TEST_FS_MOUNT_OPTS='-o dax=always'",
             ],
             Config::XfsRt => &[
-                "MKFS_OPTIONS='-d rtinherit=1 -m metadir=1,reflink=1,rmapbt=1'",
+                "MKFS_OPTIONS='-d rtinherit=1 -m metadir=1,reflink=1,rmapbt=1 -i exchange=1'",
                 // Of a mkfs.xfs that has no reflink on realtime devices yet.
                 "MKFS_OLDER='-d rtinherit=1 -m reflink=0,rmapbt=0'",
                 "USE_EXTERNAL=yes",
