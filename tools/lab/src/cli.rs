@@ -304,7 +304,7 @@ impl MachineArgs {
     /// The machine that they describe.
     pub fn machine(&self, timeout: Duration) -> anyhow::Result<Machine> {
         let cpus = self.cpus.unwrap_or(if self.icount { 1 } else { 2 });
-        let numa = self.numa.unwrap_or(if cpus % 2 == 0 { 2 } else { 1 });
+        let numa = self.numa.unwrap_or(Machine::nodes(cpus));
         let machine = Machine {
             mem: self.mem,
             cpus,
@@ -479,8 +479,8 @@ pub struct XfstestsArgs {
     /// Memory of the guest
     #[arg(long, default_value = "3G")]
     pub mem: Size,
-    /// Processors of the guest, up to 8; with one, an emulated guest takes half the
-    /// time, and races of two processors are not seen
+    /// Processors of the guest, up to 8; with one, an emulated guest forks in two
+    /// thirds of the time, and races of two processors are not seen
     #[arg(long, default_value = "2")]
     pub cpus: u32,
     /// How long one test may take

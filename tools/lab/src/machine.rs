@@ -21,6 +21,7 @@ use crate::console::Watch;
 use crate::guest::{Event, Job, LAST_WORDS, PORTS};
 use crate::lab::Lab;
 use crate::size::Size;
+use crate::ui;
 
 /// Serial consoles of past guests that are kept.
 const LOGS_KEPT: usize = 20;
@@ -57,6 +58,15 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// NUMA nodes for so many processors, if nobody says how many.
+    pub fn nodes(cpus: u32) -> u32 {
+        if cpus % 2 == 0 {
+            2
+        } else {
+            1
+        }
+    }
+
     /// Refuses what QEMU or the kernel would choke on.
     pub fn check(&self) -> Result<()> {
         if self.cpus == 0 || self.cpus > 8 {
@@ -366,17 +376,17 @@ impl Boot<'_> {
         };
         fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
         let out = fs::canonicalize(&out)?;
-        for _ in 1..BOOTS {
-            if let Some(outcome) = self.boot(&input, &out, false)? {
+        let mut boots = 1;
+        loop {
+            if let Some(outcome) = self.boot(&input, &out, boots == BOOTS)? {
                 return Ok(outcome);
             }
-            eprintln!(
-                "lab: nothing came from the guest for {} seconds while it booted: once more",
+            boots += 1;
+            ui::say(format!(
+                "nothing came from the guest for {} seconds while it booted: once more",
                 STILL.as_secs()
-            );
+            ));
         }
-        self.boot(&input, &out, true)?
-            .context("the last boot ends in one way or another")
     }
 
     /// Boots once; none if the guest stood still before its job began. The last
@@ -632,14 +642,15 @@ impl Boot<'_> {
             }
             if now >= deadline || !patient || still {
                 let stacks = ask_for_stacks(&mut console, ends.monitor, &receiver, &mut file)?;
-                if still {
-                    let reason = format!(
-                        "{stacks}\nnothing came from it for {} seconds while it booted",
-                        STILL.as_secs()
-                    );
-                    return Ok(Some(Ending::Died { reason }));
-                }
-                return Ok(Some(Ending::TimedOut { stacks }));
+                return Ok(Some(match still {
+                    true => Ending::Died {
+                        reason: format!(
+                            "{stacks}\nnothing came from it for {} seconds while it booted",
+                            STILL.as_secs()
+                        ),
+                    },
+                    false => Ending::TimedOut { stacks },
+                }));
             }
         }
     }

@@ -118,7 +118,7 @@ impl Config {
         Machine {
             mem,
             cpus,
-            numa: if cpus % 2 == 0 { 2 } else { 1 },
+            numa: Machine::nodes(cpus),
             pmem: if disks == 0 { size } else { Size(0) },
             disks: vec![size; disks],
             append: String::new(),
