@@ -151,7 +151,11 @@ impl Machine {
         let mut line: Vec<String> = vec![];
         // Emulated, "rep movsb" goes byte by byte: without these flags the
         // kernel copies eight bytes at a time.
-        let emulated = "max,-erms,-fsrm,-fsrs,-fzrm,-fsrc";
+        //
+        // While the kernel identifies the boot processor, it has no features. KASAN asks
+        // for that of page tables of five levels to tell where its shadow is, and calls
+        // good addresses wild in an interrupt that comes then.
+        let emulated = "max,-la57,-erms,-fsrm,-fsrs,-fzrm,-fsrc";
         if self.icount {
             line.extend(["-accel", "tcg,thread=single", "-cpu", emulated].map(String::from));
             line.extend(["-icount", "shift=0,sleep=off"].map(String::from));
@@ -840,6 +844,7 @@ mod tests {
         let line = machine.processor_arguments(true).join(" ");
         assert!(line.contains("-icount shift=0,sleep=off"));
         assert!(line.contains("-erms") && line.contains("-fsrm"));
+        assert!(line.contains("-la57"));
         assert!(!line.contains("kvm"));
         assert!(machine.kernel_command_line().contains(" norandmaps "));
         machine.icount = false;
