@@ -822,6 +822,8 @@ static bool make_idle(struct address_space *mapping, struct folio *folio)
  * @mapping: The file's mapping.
  * @index: Where to begin, and where it was found.
  * @last: The last index to look at.
+ * @looked: How many pages were looked at is added to it, those of what was found
+ *	included.
  *
  * What reaches beyond the range is split.
  *
@@ -831,7 +833,8 @@ static bool make_idle(struct address_space *mapping, struct folio *folio)
  * locked and with a reference; or %NULL.  Others may have references, too.
  */
 struct folio *page_cache_next_idle(struct address_space *mapping,
-				   pgoff_t *index, pgoff_t last)
+				   pgoff_t *index, pgoff_t last,
+				   unsigned long *looked)
 {
 	const pgoff_t first = *index;
 	struct folio *folio;
@@ -850,6 +853,7 @@ struct folio *page_cache_next_idle(struct address_space *mapping,
 			++*index;
 			continue;
 		}
+		*looked += folio_nr_pages(folio);
 		if (!make_idle(mapping, folio)) {
 			*index = folio_next_index(folio);
 		} else if (folio->index >= first &&

@@ -179,7 +179,7 @@ enum page_cache_drop {
  * @PAGE_CACHE_ATTACH: Slots that were made to name what a home had.
  * @PAGE_CACHE_DONATE: Pages of files that became a home's.
  * @PAGE_CACHE_BREAK: Slots that were given a page of the file's own instead, or
- *	are about to, as they are written to.
+ *	are about to be, as they are written to.
  * @PAGE_CACHE_RECLAIM: Slots that lost their page for the sake of others.
  * @PAGE_CACHE_NR_COUNTS: How many there are of these.
  *
@@ -405,7 +405,8 @@ void *page_cache_slots_next_alias(struct address_space *mapping, pgoff_t *index,
 				  pgoff_t last, struct folio *folio,
 				  unsigned long *looked);
 struct folio *page_cache_next_idle(struct address_space *mapping,
-				   pgoff_t *index, pgoff_t last);
+				   pgoff_t *index, pgoff_t last,
+				   unsigned long *looked);
 bool page_cache_slot_has_alias(struct address_space *mapping, pgoff_t index,
 			       const void *alias);
 bool page_cache_slot_clear_alias(struct address_space *mapping, pgoff_t first,

@@ -175,6 +175,12 @@ fn page_at(place: usize) -> usize {
     (place & ((1 << SKEW_SHIFT) - 1)) - (place >> SKEW_SHIFT)
 }
 
+/// Could the home not read it? It is not for others then: who has it in use reads for himself.
+fn has_failed(folio: &Folio) -> bool {
+    // SAFETY: The folio exists.
+    !folio.is_uptodate() && !unsafe { bindings::folio_test_locked(folio.as_ptr()) }
+}
+
 /// Where in a folio the page is that a file has at `index`.
 fn offset_in(folio: &Folio, index: usize) -> usize {
     index & (folio.nr_pages() - 1)
@@ -674,7 +680,7 @@ impl Home {
             };
         };
         // Before there is another fragment that reclaim has to visit.
-        if self.owns(found) && count.is_full() {
+        if self.owns(found) && (count.is_full() || !count.is_zero() && has_failed(found)) {
             return Outcome::Private;
         }
         // The cache's reference goes, and nobody else need have one.
@@ -854,15 +860,11 @@ impl Home {
         all
     }
 
-    /// Is it of use to attach to a folio, as far as one can tell? What the home could not read is
-    /// not for others.
+    /// Is it of use to attach to a folio, as far as one can tell?
     fn is_good(&self, found: &Folio) -> bool {
-        // SAFETY: The folio exists.
-        let failed =
-            !found.is_uptodate() && !unsafe { bindings::folio_test_locked(found.as_ptr()) };
         // SAFETY: It is this home's if it is, or was just now.
         let count = || unsafe { AliasCount::of(found) };
-        !failed && self.owns(found) && !count().is_zero() && !count().is_full()
+        !has_failed(found) && self.owns(found) && !count().is_zero() && !count().is_full()
     }
 
     /// Puts aliases into the slots of a batch that are empty, if the home has something for them.
@@ -1091,7 +1093,7 @@ impl Home {
 
     /// Moves what a file has cached of an extent to the home, as far as it is clean and nobody uses
     /// it: the slots from `first` to `last`, of which the first is the extent's `home_index`.
-    /// Returns how many pages that was.
+    /// Returns how many pages of the file's own were looked at for that.
     ///
     /// # Safety
     ///
@@ -1104,11 +1106,12 @@ impl Home {
         last: usize,
         extent: &bindings::page_cache_extent,
     ) -> usize {
-        let mut all = 0;
+        let mut looked = 0;
         let mut index = first;
         while self.enabled.load(Relaxed) {
             // SAFETY: By the safety requirements.
-            let folio = unsafe { bindings::page_cache_next_idle(mapping, &mut index, last) };
+            let folio =
+                unsafe { bindings::page_cache_next_idle(mapping, &mut index, last, &mut looked) };
             let Some(folio) = NonNull::new(folio) else {
                 break;
             };
@@ -1120,14 +1123,13 @@ impl Home {
             // SAFETY: It is locked, which is for us to undo.
             let locked = unsafe { LockedFolio::from_locked(&folio) };
             // SAFETY: It is locked and in the mapping, and lies in the range.
-            let outcome = self.donate(&unsafe { Slot::new(mapping, &folio, &extent) }, true);
-            if matches!(outcome, Outcome::Donated) {
-                all += nr;
-            }
+            let slot = unsafe { Slot::new(mapping, &folio, &extent) };
+            // Whatever comes of it: else it stays the file's.
+            let _ = self.donate(&slot, true);
             drop(locked);
             index += nr;
         }
-        all
+        looked
     }
 
     /// Removes a dead folio that is in a reader's way.
@@ -1913,7 +1915,7 @@ unsafe extern "C" fn page_cache_home_attach(
 }
 
 /// Moves what a file has cached of an extent to the home, as far as it is clean and not in use.
-/// Returns how many pages that was.
+/// Returns how many pages of the file's own were looked at.
 ///
 /// # Safety
 ///

@@ -4,11 +4,18 @@
  * clone as well, without a page or a read more, however it came to be cached;
  * and what is in use stays with the file that uses it.
  */
+#include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <linux/fs.h>
 
 #include "page_cache_fixture.h"
 
@@ -266,6 +273,32 @@ TEST_F(warm, deduplicated)
 	EXPECT_EQ(0, pc_verify(self->a, PC_READ));
 	pc_drain();
 	ASSERT_EQ(0, pc_write(b, 2 * PC_PAGE, PC_PAGE, 8));
+	EXPECT_EQ(0, pc_verify(self->a, PC_READ));
+	EXPECT_EQ(0, pc_verify_cycle(&self->fs));
+}
+
+/*
+ * A hole is one extent, however large: a clone does not go through it piece by piece,
+ * with both files locked, for hours.
+ */
+TEST_F(warm, much_is_a_hole)
+{
+	const off_t size = 1L << 50;
+	char name[PATH_MAX];
+	struct stat st;
+	int fd;
+
+	ASSERT_EQ(0, ftruncate(self->a->fd, size));
+	snprintf(name, sizeof(name), "%s.sparse", self->a->path);
+	fd = open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, ioctl(fd, FICLONE, self->a->fd))
+		TH_LOG("FICLONE: %s", strerror(errno));
+	ASSERT_EQ(0, fstat(fd, &st));
+	EXPECT_EQ(size, st.st_size);
+	close(fd);
+	ASSERT_EQ(0, unlink(name));
+	ASSERT_EQ(0, ftruncate(self->a->fd, SIZE));
 	EXPECT_EQ(0, pc_verify(self->a, PC_READ));
 	EXPECT_EQ(0, pc_verify_cycle(&self->fs));
 }
