@@ -56,6 +56,11 @@ said=$(options -q 2>&1) || die "mkfs.xfs on $TEST_DEV: $said"
 cd "$tree" || die "no $tree"
 export HOST_OPTIONS=$config
 if [ "$mode" = list ]; then
+	# Many tests do not look whether a program could be started at all.
+	missing=$(find ltp src -type f -perm -u+x -exec ldd {} + 2>/dev/null |
+		awk '/not found/ { print $1 }' | sort -u | tr '\n' ' ')
+	[ -z "$missing" ] ||
+		die "programs of the tree are linked with what the guest does not have: $missing"
 	echo "$mark list"
 	./check -n "$@" 2>&1 || die "check -n failed"
 	# check leaves the cursor behind the last word.
