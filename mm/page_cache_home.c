@@ -792,12 +792,14 @@ static bool is_unused(struct folio *folio)
 
 /*
  * Is it clean, and nothing but data?  It is unmapped for that, if it looks as
- * if it could be used: page_cache_set_home() has the last word.
+ * if it could be used: page_cache_set_home() has the last word.  What mlock() has
+ * mapped is to stay so.
  */
 static bool make_idle(struct address_space *mapping, struct folio *folio)
 {
 	if (!folio_test_uptodate(folio) || folio_test_dirty(folio) ||
-	    folio_test_writeback(folio) || folio_test_dropbehind(folio))
+	    folio_test_writeback(folio) || folio_test_dropbehind(folio) ||
+	    folio_test_mlocked(folio))
 		return false;
 	/* It may be on its way to the LRU. */
 	if (!is_unused(folio))
@@ -1374,39 +1376,58 @@ bool page_cache_range_has_alias(struct address_space *mapping, pgoff_t first,
 }
 
 /**
+ * page_cache_try_get_alias - Look up the home folio that a slot names, once.
+ * @mapping: The file's mapping.
+ * @index: The slot.
+ * @aliasp: The entry found.
+ *
+ * Context: Any.
+ * Return: The home folio with a reference, %NULL if there is no alias, or -EAGAIN
+ * if the folio is frozen, as when it moves, or the slot is just changing.
+ */
+struct folio *page_cache_try_get_alias(struct address_space *mapping,
+				       pgoff_t index, void **aliasp)
+{
+	XA_STATE(xas, &mapping->i_pages, index);
+	struct folio *folio = NULL;
+	void *entry;
+
+	rcu_read_lock();
+	entry = xas_load(&xas);
+	if (xas_retry(&xas, entry)) {
+		folio = ERR_PTR(-EAGAIN);
+	} else if (page_cache_entry_is_alias(entry)) {
+		if (!page_cache_alias_get_folio(entry, &folio)) {
+			folio = ERR_PTR(-EAGAIN);
+		} else if (unlikely(entry != xas_reload(&xas))) {
+			folio_put(folio);
+			folio = ERR_PTR(-EAGAIN);
+		}
+	}
+	rcu_read_unlock();
+
+	*aliasp = entry;
+	return folio;
+}
+
+/**
  * page_cache_get_alias - Look up the home folio that a slot names.
  * @mapping: The file's mapping.
  * @index: The slot.
  * @aliasp: The entry found.
  *
+ * Context: Not in an interrupt: it waits, without sleeping, for who has frozen
+ * the folio and may have been interrupted.
  * Return: The home folio with a reference, or %NULL if there is no alias.
  */
 struct folio *page_cache_get_alias(struct address_space *mapping,
 				   pgoff_t index, void **aliasp)
 {
-	XA_STATE(xas, &mapping->i_pages, index);
 	struct folio *folio;
-	void *entry;
 
-	rcu_read_lock();
-	for (;;) {
-		xas_reset(&xas);
-		entry = xas_load(&xas);
-		if (xas_retry(&xas, entry))
-			continue;
-		if (!page_cache_entry_is_alias(entry)) {
-			folio = NULL;
-			break;
-		}
-		if (!page_cache_alias_get_folio(entry, &folio))
-			continue;
-		if (likely(entry == xas_reload(&xas)))
-			break;
-		folio_put(folio);
-	}
-	rcu_read_unlock();
-
-	*aliasp = entry;
+	do {
+		folio = page_cache_try_get_alias(mapping, index, aliasp);
+	} while (folio == ERR_PTR(-EAGAIN));
 	return folio;
 }
 
@@ -1534,8 +1555,14 @@ bool __filemap_drop_aliases(struct address_space *mapping, pgoff_t first,
 	xas_for_each(&xas, entry, last) {
 		if (xas_retry(&xas, entry))
 			continue;
-		if (!page_cache_entry_is_alias(entry))
+		if (!page_cache_entry_is_alias(entry)) {
+			/* There may be very many of these, too. */
+			if (need_resched()) {
+				xas_pause(&xas);
+				cond_resched_rcu();
+			}
 			continue;
+		}
 		index = xas.xa_index;	/* xas_pause() moves on */
 		xas_pause(&xas);
 		rcu_read_unlock();

@@ -428,6 +428,8 @@ bool page_cache_slot_to_folio(struct address_space *mapping, pgoff_t index,
 			      void *alias, struct folio *folio,
 			      void (*gone)(unsigned long nr, void *data),
 			      void *data);
+struct folio *page_cache_try_get_alias(struct address_space *mapping,
+				       pgoff_t index, void **aliasp);
 struct folio *page_cache_get_alias(struct address_space *mapping,
 				   pgoff_t index, void **aliasp);
 struct page_cache_counts __percpu *page_cache_counts_alloc(void);
@@ -822,6 +824,13 @@ page_cache_home_break(struct address_space *mapping, pgoff_t index,
 static inline struct folio *
 page_cache_home_break_folio(struct address_space *mapping, pgoff_t index,
 			    struct folio *home_folio, gfp_t gfp)
+{
+	return NULL;
+}
+
+static inline struct folio *
+page_cache_try_get_alias(struct address_space *mapping, pgoff_t index,
+			 void **aliasp)
 {
 	return NULL;
 }

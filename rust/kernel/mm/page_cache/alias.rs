@@ -92,6 +92,11 @@ impl<'a> AliasCount<'a> {
         self.slots() == 0
     }
 
+    /// Its word is used for nothing: for no private data either.
+    pub(super) fn is_unused(&self) -> bool {
+        self.word.load(Acquire) == 0
+    }
+
     /// It is not given out to more files.
     pub(super) fn is_full(&self) -> bool {
         Self::is_too_much(self.word.load(Relaxed), self.order)

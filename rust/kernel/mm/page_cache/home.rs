@@ -175,6 +175,13 @@ fn page_at(place: usize) -> usize {
     (place & ((1 << SKEW_SHIFT) - 1)) - (place >> SKEW_SHIFT)
 }
 
+/// There may be very many aliases: lets others run, and says that there is more to do.
+fn relax(_looked: usize) -> bool {
+    // SAFETY: All who walk over aliases with this may sleep.
+    unsafe { bindings::cond_resched() };
+    true
+}
+
 /// Could the home not read it? It is not for others then: who has it in use reads for himself.
 fn has_failed(folio: &Folio) -> bool {
     // SAFETY: The folio exists.
@@ -762,7 +769,7 @@ impl Home {
         };
         // SAFETY: The folio is locked. If it has private data, we leave it alone.
         let count = unsafe { AliasCount::of(folio) };
-        if !count.is_zero() {
+        if !count.is_unused() {
             return Outcome::Private;
         }
         let place = slot.place();
@@ -1173,8 +1180,9 @@ impl Home {
         }
     }
 
-    /// Calls `visit` with every alias to a folio, and where in which file it begins, until it says
-    /// `false`, and `look` each time after it looked for one, with the number of entries it looked at.
+    /// Calls `visit` with every alias to a folio, and where in which file it begins, and `look` for
+    /// each fragment and each time after it looked for an alias, with the number of entries it looked
+    /// at, until one of them says `false`.
     ///
     /// # Safety
     ///
@@ -1184,7 +1192,7 @@ impl Home {
         &self,
         fragments: &Fragments,
         folio: &Folio,
-        mut look: impl FnMut(usize),
+        mut look: impl FnMut(usize) -> bool,
         mut visit: impl FnMut(*mut bindings::address_space, usize, Pfn) -> bool,
     ) {
         // SAFETY: By the safety requirements.
@@ -1196,6 +1204,9 @@ impl Home {
         // SAFETY: The folio exists.
         let page = page_at(unsafe { bindings::page_cache_folio_index(folio.as_ptr()) });
         fragments.for_each(page, page + (nr - 1), |slots| {
+            if !look(1) {
+                return false;
+            }
             // Who has the pages with another skew has no alias to a folio of several.
             if slots.first.wrapping_sub(slots.home - page) & (nr - 1) != 0 {
                 return true;
@@ -1215,7 +1226,9 @@ impl Home {
                         &mut looked,
                     )
                 };
-                look(looked);
+                if !look(looked) {
+                    return false;
+                }
                 let Entry::Alias(alias) = Entry::from_raw(raw) else {
                     break;
                 };
@@ -1251,12 +1264,8 @@ impl Home {
             return Ok(());
         }
         let fragments = self.lock_fragments(nowait)?;
-        // There may be very many.
-        //
-        // SAFETY: We may sleep.
-        let look = |_| unsafe { bindings::cond_resched() };
         // SAFETY: By the safety requirements. The folio is locked, so nobody else removes aliases.
-        unsafe { self.for_each_alias(&fragments, folio, look, visit) };
+        unsafe { self.for_each_alias(&fragments, folio, relax, visit) };
         Ok(())
     }
 
@@ -1339,27 +1348,42 @@ impl Home {
         // Nobody writes to it.
         migration.copy()?;
 
-        let fragments = self.lock_fragments(migration.mode() == MigrateMode::Async)?;
+        let nowait = migration.mode() == MigrateMode::Async;
+        let fragments = self.lock_fragments(nowait)?;
         let mut looked = 0;
         // SAFETY: By the safety requirements; the folio is locked.
         unsafe {
-            let look = |entries| looked += entries;
+            let look = |entries| {
+                looked += entries;
+                relax(entries) && looked <= Self::MOVE_AT_ONCE
+            };
             self.for_each_alias(&fragments, src, look, |_, _, _| true);
         }
         if looked > Self::MOVE_AT_ONCE {
-            // Too many to be followed: they read again. What was mapped is marked as being moved,
-            // and goes as well, as nothing would lead there any more.
+            // Too many to be followed. If it is to move in any case, they read again.
+            if nowait || src.ref_count() > src.nr_pages() + 1 {
+                return Err(EAGAIN);
+            }
+            // What was mapped is marked as being moved, and goes as well, as nothing would lead there
+            // any more.
             //
             // SAFETY: As above; the mapping exists, as we are called with it, and the folio is
             // locked.
             unsafe {
-                let relax = |_| bindings::cond_resched();
                 let clear = |mapping, index, alias| {
                     count.reclaim_alias(mapping, index, alias, true);
                     true
                 };
                 self.for_each_alias(&fragments, src, relax, clear);
             }
+        }
+        if count.is_zero() {
+            // Of use to nobody, and nobody attaches to it. Who migrates looks again, and finds it in
+            // no mapping.
+            //
+            // SAFETY: It is locked, in the home, and who migrates has a reference.
+            unsafe { bindings::filemap_remove_folio(src.as_ptr()) };
+            return Err(EAGAIN);
         }
 
         // With the fragments locked nobody attaches, and as the folio is locked nobody removes an
@@ -1378,7 +1402,7 @@ impl Home {
             self.for_each_alias(
                 &fragments,
                 src,
-                |_| (),
+                |_| true,
                 |mapping, index, alias| {
                     let Some(moved) = alias_to(dst, index, alias.order()) else {
                         return false;

@@ -2,9 +2,10 @@
 /*
  * A file is changed whose pages are in page tables, and are those of its clone:
  * they are taken out of the mappings of this file, in all processes, and out of
- * no others.
+ * no others.  Nobody sees anything there but what was and what is to be.
  */
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "page_cache_fixture.h"
@@ -225,6 +226,125 @@ TEST_F(change, shows_in_every_mapping)
 	pc_expect_same(_metadata, a, b, 0, variant->first, true);
 	pc_expect_same(_metadata, a, b, variant->first, variant->end, false);
 	EXPECT_EQ(0, pc_end(&self->fs, &peer));
+	EXPECT_EQ(0, pc_verify_cycle(&self->fs));
+}
+
+/* One change of a part of a large folio, in which nothing becomes zero. */
+FIXTURE(replace)
+{
+	struct pc_fs fs;
+	struct pc_file *a, *d;
+};
+
+FIXTURE_VARIANT(replace)
+{
+	int (*fn)(struct pc_file *a, struct pc_file *d);
+	size_t page;		/* that has other data then, but no zeros */
+};
+
+FIXTURE_VARIANT_ADD(replace, clone_range)
+{
+	.fn = by_clone_range,
+	.page = 6,
+};
+
+static int by_dedupe(struct pc_file *a, struct pc_file *d)
+{
+	/* Equal at the same place. */
+	return pc_write(d, 5 * PC_PAGE, 3 * PC_PAGE, 1) ?:
+	       pc_dedupe(a, 5 * PC_PAGE, d, 5 * PC_PAGE, 3 * PC_PAGE);
+}
+
+FIXTURE_VARIANT_ADD(replace, dedupe)
+{
+	.fn = by_dedupe,
+	.page = 6,
+};
+
+FIXTURE_VARIANT_ADD(replace, exchange)
+{
+	.fn = by_exchange,
+	.page = 6,
+};
+
+FIXTURE_VARIANT_ADD(replace, collapse)
+{
+	.fn = by_collapse,
+	.page = 9,
+};
+
+FIXTURE_VARIANT_ADD(replace, insert)
+{
+	.fn = by_insert,
+	.page = 9,
+};
+
+FIXTURE_SETUP(replace)
+{
+	if (!pc_setup(_metadata, &self->fs, NULL))
+		return;
+	ASSERT_EQ(0, pc_create(&self->a, &self->fs, "a", SIZE, 1));
+	ASSERT_EQ(0, pc_create(&self->d, &self->fs, "d", SIZE, 2));
+	ASSERT_NE(NULL, pc_map(self->a, MAP, PROT_READ, MAP_SHARED));
+}
+
+FIXTURE_TEARDOWN(replace)
+{
+	pc_teardown(_metadata, &self->fs);
+}
+
+struct watched {
+	int stop;
+	unsigned long long reads, zeros;
+};
+
+static void watch(const void *page, struct watched *w)
+{
+	const volatile unsigned long *at = page;
+	size_t i = 0;
+
+	while (!__atomic_load_n(&w->stop, __ATOMIC_SEQ_CST)) {
+		if (!at[i++ % (PC_PAGE / sizeof(*at))])
+			w->zeros++;
+		w->reads++;
+	}
+}
+
+/*
+ * A mapping shows what a page had or what it is to have, but not the zeros that
+ * truncation leaves in a part of a folio.
+ */
+TEST_F(replace, shows_no_zeros)
+{
+	struct watched *w = pc_shared(sizeof(*w));
+	struct pc_file *a = self->a, *d = self->d;
+	int status;
+	pid_t pid;
+
+	ASSERT_NE(NULL, w);
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		watch(a->map + variant->page * PC_PAGE, w);
+		_exit(0);
+	}
+	for (int i = 0; i < 100; i++) {
+		unsigned long long before = w->reads;
+
+		/* In one call, for large folios. */
+		EXPECT_EQ(0, pc_truncate(a, SIZE));
+		EXPECT_EQ(0, pc_write(a, 0, SIZE, 1));
+		EXPECT_EQ(0, pc_write(d, 0, SIZE, 2));
+		while (__atomic_load_n(&w->reads, __ATOMIC_RELAXED) == before)
+			usleep(100);
+		EXPECT_EQ(0, variant->fn(a, d));
+	}
+	__atomic_store_n(&w->stop, 1, __ATOMIC_SEQ_CST);
+	EXPECT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(0, w->zeros)
+		TH_LOG("in %llu reads", w->reads);
+	EXPECT_EQ(0, pc_verify(a, PC_READ));
 	EXPECT_EQ(0, pc_verify_cycle(&self->fs));
 }
 

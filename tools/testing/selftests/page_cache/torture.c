@@ -115,6 +115,7 @@ struct shared {
 	unsigned long long injected;
 	unsigned long long moved;
 	unsigned long long offlined;
+	char		why[256];	/* what failed first */
 	pid_t		pid[MAX_PROCS + 1];
 	struct exact	exact[EXACT];
 	struct racing	racing[RACING];
@@ -341,9 +342,11 @@ static void fail(const char *kind, int nr, int err)
 	if (__atomic_exchange_n(&sh->failed, 1, __ATOMIC_SEQ_CST))
 		return;
 	__atomic_store_n(&sh->stop, 1, __ATOMIC_SEQ_CST);
-	pc_log("FAILED: seed %llu, op %llu, process %d: %s on %s%d, offset %zu, length %zu: %s",
-	       seed, now.seq, me, now.op, kind, nr, now.off, now.len,
-	       err == -EILSEQ ? "wrong content" : strerror(-err));
+	snprintf(sh->why, sizeof(sh->why),
+		 "FAILED: seed %llu, op %llu, process %d: %s on %s%d, offset %zu, length %zu: %s",
+		 seed, now.seq, me, now.op, kind, nr, now.off, now.len,
+		 err == -EILSEQ ? "wrong content" : strerror(-err));
+	pc_log("%s", sh->why);
 	snprintf(name, sizeof(name), "%s%d", kind, nr);
 	tell_history(name, *kind == 'e' ? &sh->exact[nr].hist :
 					  &sh->racing[nr].hist);
@@ -2290,6 +2293,9 @@ int main(int argc, char **argv)
 			ret = -EBUSY;
 		}
 	}
+	/* Once more, for who only keeps the last lines. */
+	if (ret && sh->why[0])
+		pc_log("%s", sh->why);
 	if (ret)
 		pc_log("again: torture --seed %llu --procs %d --seconds %.0f --bsize %zu%s",
 		       seed, procs, seconds, bsize,
