@@ -746,15 +746,10 @@ impl Home {
         let mut pages = PageSet::default();
         // SAFETY: By the safety requirements.
         unsafe {
-            self.for_each_alias(
-                fragments,
-                folio,
-                |_| bindings::cond_resched(),
-                |_, _, alias| {
-                    pages.add(alias.pfn() - folio.pfn(), 1 << alias.order());
-                    pages.len < folio.nr_pages()
-                },
-            )
+            self.for_each_alias(fragments, folio, relax, |_, _, alias| {
+                pages.add(alias.pfn() - folio.pfn(), 1 << alias.order());
+                pages.len < folio.nr_pages()
+            })
         };
         pages
     }

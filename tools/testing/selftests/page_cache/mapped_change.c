@@ -267,12 +267,6 @@ FIXTURE_VARIANT_ADD(replace, exchange)
 	.page = 6,
 };
 
-FIXTURE_VARIANT_ADD(replace, collapse)
-{
-	.fn = by_collapse,
-	.page = 9,
-};
-
 FIXTURE_VARIANT_ADD(replace, insert)
 {
 	.fn = by_insert,
@@ -295,6 +289,8 @@ FIXTURE_TEARDOWN(replace)
 
 struct watched {
 	int stop;
+	unsigned int turn;	/* odd: look */
+	unsigned int done;	/* of them, when not looking */
 	unsigned long long reads, zeros;
 };
 
@@ -304,10 +300,26 @@ static void watch(const void *page, struct watched *w)
 	size_t i = 0;
 
 	while (!__atomic_load_n(&w->stop, __ATOMIC_SEQ_CST)) {
+		unsigned int turn = __atomic_load_n(&w->turn, __ATOMIC_SEQ_CST);
+
+		if (!(turn & 1)) {
+			__atomic_store_n(&w->done, turn, __ATOMIC_SEQ_CST);
+			continue;
+		}
 		if (!at[i++ % (PC_PAGE / sizeof(*at))])
 			w->zeros++;
-		w->reads++;
+		__atomic_add_fetch(&w->reads, 1, __ATOMIC_SEQ_CST);
 	}
+}
+
+static bool has_looked(struct watched *w, unsigned long long reads)
+{
+	return __atomic_load_n(&w->reads, __ATOMIC_SEQ_CST) != reads;
+}
+
+static bool has_stopped(struct watched *w)
+{
+	return __atomic_load_n(&w->done, __ATOMIC_SEQ_CST) == w->turn;
 }
 
 /*
@@ -328,16 +340,20 @@ TEST_F(replace, shows_no_zeros)
 		watch(a->map + variant->page * PC_PAGE, w);
 		_exit(0);
 	}
-	for (int i = 0; i < 100; i++) {
-		unsigned long long before = w->reads;
+	for (int i = 0; i < 200; i++) {
+		unsigned long long reads = w->reads;
 
-		/* In one call, for large folios. */
-		EXPECT_EQ(0, pc_truncate(a, SIZE));
+		/* All anew, for folios as large as they can be. */
+		EXPECT_EQ(0, pc_truncate(a, 0));
 		EXPECT_EQ(0, pc_write(a, 0, SIZE, 1));
 		EXPECT_EQ(0, pc_write(d, 0, SIZE, 2));
-		while (__atomic_load_n(&w->reads, __ATOMIC_RELAXED) == before)
-			usleep(100);
+		__atomic_add_fetch(&w->turn, 1, __ATOMIC_SEQ_CST);
+		while (!has_looked(w, reads) && !waitpid(pid, &status, WNOHANG))
+			;
 		EXPECT_EQ(0, variant->fn(a, d));
+		__atomic_add_fetch(&w->turn, 1, __ATOMIC_SEQ_CST);
+		while (!has_stopped(w) && !waitpid(pid, &status, WNOHANG))
+			;
 	}
 	__atomic_store_n(&w->stop, 1, __ATOMIC_SEQ_CST);
 	EXPECT_EQ(pid, waitpid(pid, &status, 0));
