@@ -299,12 +299,16 @@ pub struct Build<'a> {
 
 impl Build<'_> {
     /// `make` with the lab's fixed arguments and environment.
+    ///
+    /// Its job server is a pipe: the default, a named one, is called after make's process ID, which
+    /// is always the same here. One that was killed left it behind, and from then on every build
+    /// was one job at a time.
     pub fn command(&self, targets: &[&str]) -> Result<Inside<'_>> {
         let jobs = std::thread::available_parallelism().map_or(2, |n| n.get());
         Ok(self
             .inside(["make", "-C", "/src", "O=/obj"])?
             .args(MAKE)
-            .args([format!("-j{jobs}")])
+            .args([format!("-j{jobs}"), "--jobserver-style=pipe".into()])
             .args(targets.iter().copied()))
     }
 
