@@ -758,6 +758,21 @@ void __page_cache_prepare_write(struct address_space *mapping, loff_t pos,
 				     PAGE_CACHE_DROP_WRITTEN);
 }
 
+/*
+ * Let others run in the midst of a walk over slots, and go on behind the entry
+ * that it is at.  Not with xas_pause(): if the walk began in the middle of that, it
+ * goes too far.
+ */
+static void walk_resched(struct xa_state *xas)
+{
+	unsigned long nr = 1UL << xas_get_order(xas);
+
+	xas_set(xas, round_down(xas->xa_index, nr) + nr);
+	rcu_read_unlock();
+	cond_resched();
+	rcu_read_lock();
+}
+
 /* A folio of the file's own at @index or behind it, locked, or %NULL. */
 static struct folio *lock_next_folio(struct address_space *mapping,
 				     pgoff_t *index, pgoff_t last)
@@ -772,10 +787,8 @@ static struct folio *lock_next_folio(struct address_space *mapping,
 		if (!xa_is_value(entry))
 			break;
 		/* There may be very many aliases. */
-		if (need_resched()) {
-			xas_pause(&xas);
-			cond_resched_rcu();
-		}
+		if (need_resched())
+			walk_resched(&xas);
 	}
 	rcu_read_unlock();
 	if (!entry)
@@ -1557,10 +1570,8 @@ bool __filemap_drop_aliases(struct address_space *mapping, pgoff_t first,
 			continue;
 		if (!page_cache_entry_is_alias(entry)) {
 			/* There may be very many of these, too. */
-			if (need_resched()) {
-				xas_pause(&xas);
-				cond_resched_rcu();
-			}
+			if (need_resched())
+				walk_resched(&xas);
 			continue;
 		}
 		index = xas.xa_index;	/* xas_pause() moves on */

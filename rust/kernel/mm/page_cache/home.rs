@@ -127,6 +127,7 @@ use crate::{
             Relaxed, //
         },
         new_mutex,
+        rcu,
         Mutex,
         MutexGuard, //
     },
@@ -547,9 +548,9 @@ impl Home {
     /// How many times slots are given aliases while others wait for the lock.
     const ATTACH_AT_ONCE: usize = 8;
 
-    /// How many slots are looked at while readers of a folio that moves wait for that, without
-    /// sleeping. Some hundred nanoseconds each.
-    const MOVE_AT_ONCE: usize = 512;
+    /// How many fragments and slots are looked at while readers of a folio that moves wait for that,
+    /// without sleeping. A hundred nanoseconds each, more or less; three for each file.
+    const MOVE_AT_ONCE: usize = 1024;
 
     fn new(bdev: *const bindings::block_device, ask: Ask) -> Result<Pin<KBox<Self>>> {
         let head = Head::new()?;
@@ -1327,6 +1328,22 @@ impl Home {
         unsafe { count.take_back(self.mapping, folio, mapping, first, alias) }
     }
 
+    /// Does it take more than [`Self::MOVE_AT_ONCE`] to find all aliases to a folio?
+    ///
+    /// # Safety
+    ///
+    /// The folio must be this home's, and locked.
+    unsafe fn has_many_aliases(&self, fragments: &Fragments, folio: &Folio) -> bool {
+        let mut looked = 0;
+        let look = |entries| {
+            looked += entries;
+            relax(entries) && looked <= Self::MOVE_AT_ONCE
+        };
+        // SAFETY: By the safety requirements.
+        unsafe { self.for_each_alias(fragments, folio, look, |_, _, _| true) };
+        looked > Self::MOVE_AT_ONCE
+    }
+
     /// Puts another folio in the place of one, in the home and in all slots that name it.
     ///
     /// # Safety
@@ -1340,27 +1357,21 @@ impl Home {
         }
         // SAFETY: By the safety requirements; the new one is locked and used for nothing yet.
         let (count, new_count) = unsafe { (AliasCount::of(src), AliasCount::of(dst)) };
-        // Nobody writes to it.
-        migration.copy()?;
-
         let nowait = migration.mode() == MigrateMode::Async;
+        // Before it is copied in vain.
         let fragments = self.lock_fragments(nowait)?;
-        let mut looked = 0;
         // SAFETY: By the safety requirements; the folio is locked.
-        unsafe {
-            let look = |entries| {
-                looked += entries;
-                relax(entries) && looked <= Self::MOVE_AT_ONCE
-            };
-            self.for_each_alias(&fragments, src, look, |_, _, _| true);
-        }
-        if looked > Self::MOVE_AT_ONCE {
-            // Too many to be followed. If it is to move in any case, they read again.
-            if nowait || src.ref_count() > src.nr_pages() + 1 {
+        if unsafe { self.has_many_aliases(&fragments, src) } {
+            // Too many to be followed. Unless it is to move in any case, the folio stays: others use
+            // it more than most.
+            if migration.mode() != MigrateMode::Sync {
+                return Err(EBUSY);
+            }
+            if src.ref_count() > src.nr_pages() + 1 {
                 return Err(EAGAIN);
             }
-            // What was mapped is marked as being moved, and goes as well, as nothing would lead there
-            // any more.
+            // They read again. What was mapped is marked as being moved, and goes as well, as nothing
+            // would lead there any more.
             //
             // SAFETY: As above; the mapping exists, as we are called with it, and the folio is
             // locked.
@@ -1372,12 +1383,23 @@ impl Home {
                 self.for_each_alias(&fragments, src, relax, clear);
             }
         }
+        drop(fragments);
         if count.is_zero() {
             // Of use to nobody, and nobody attaches to it. Who migrates looks again, and finds it in
-            // no mapping.
-            //
+            // no mapping. As soon as it is removed, the home may go: its inode is there until the
+            // end of the RCU read section.
+            let _rcu = rcu::read_lock();
             // SAFETY: It is locked, in the home, and who migrates has a reference.
             unsafe { bindings::filemap_remove_folio(src.as_ptr()) };
+            return Err(EAGAIN);
+        }
+
+        // Nobody writes to it.
+        migration.copy()?;
+        let fragments = self.lock_fragments(nowait)?;
+        // SAFETY: By the safety requirements; the folio is locked.
+        if unsafe { self.has_many_aliases(&fragments, src) } {
+            // Now there are. Next time.
             return Err(EAGAIN);
         }
 

@@ -229,7 +229,7 @@ TEST_F(change, shows_in_every_mapping)
 	EXPECT_EQ(0, pc_verify_cycle(&self->fs));
 }
 
-/* One change of a part of a large folio, in which nothing becomes zero. */
+/* One change of a part of a large folio. */
 FIXTURE(replace)
 {
 	struct pc_fs fs;
@@ -239,7 +239,8 @@ FIXTURE(replace)
 FIXTURE_VARIANT(replace)
 {
 	int (*fn)(struct pc_file *a, struct pc_file *d);
-	size_t page;		/* that has other data then, but no zeros */
+	size_t page;		/* has no zeros before nor after */
+	size_t len;		/* of it, if not all, in bytes */
 };
 
 FIXTURE_VARIANT_ADD(replace, clone_range)
@@ -265,6 +266,27 @@ FIXTURE_VARIANT_ADD(replace, exchange)
 {
 	.fn = by_exchange,
 	.page = 6,
+};
+
+FIXTURE_VARIANT_ADD(replace, collapse)
+{
+	.fn = by_collapse,
+	.page = 6,
+};
+
+/* What is before the range is not changed. */
+FIXTURE_VARIANT_ADD(replace, punch)
+{
+	.fn = by_punch,
+	.page = 5,
+	.len = 96,
+};
+
+FIXTURE_VARIANT_ADD(replace, zero)
+{
+	.fn = by_zero,
+	.page = 5,
+	.len = 96,
 };
 
 FIXTURE_VARIANT_ADD(replace, insert)
@@ -294,7 +316,7 @@ struct watched {
 	unsigned long long reads, zeros;
 };
 
-static void watch(const void *page, struct watched *w)
+static void watch(const void *page, size_t len, struct watched *w)
 {
 	const volatile unsigned long *at = page;
 	size_t i = 0;
@@ -306,7 +328,7 @@ static void watch(const void *page, struct watched *w)
 			__atomic_store_n(&w->done, turn, __ATOMIC_SEQ_CST);
 			continue;
 		}
-		if (!at[i++ % (PC_PAGE / sizeof(*at))])
+		if (!at[i++ % (len / sizeof(*at))])
 			w->zeros++;
 		__atomic_add_fetch(&w->reads, 1, __ATOMIC_SEQ_CST);
 	}
@@ -337,7 +359,8 @@ TEST_F(replace, shows_no_zeros)
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid) {
-		watch(a->map + variant->page * PC_PAGE, w);
+		watch(a->map + variant->page * PC_PAGE,
+		      variant->len ?: PC_PAGE, w);
 		_exit(0);
 	}
 	for (int i = 0; i < 200; i++) {
