@@ -363,7 +363,7 @@ TEST_F(replace, shows_no_zeros)
 		      variant->len ?: PC_PAGE, w);
 		_exit(0);
 	}
-	for (int i = 0; i < 200; i++) {
+	for (int i = 0; i < 40; i++) {
 		unsigned long long reads = w->reads;
 
 		/* All anew, for folios as large as they can be. */
