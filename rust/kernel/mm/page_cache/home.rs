@@ -1389,8 +1389,8 @@ impl Home {
             // no mapping. As soon as it is removed, the home may go: its inode is there until the
             // end of the RCU read section.
             let _rcu = rcu::read_lock();
-            // SAFETY: It is locked, in the home, and who migrates has a reference.
-            unsafe { bindings::filemap_remove_folio(src.as_ptr()) };
+            // SAFETY: It is in the home.
+            unsafe { remove_dead(src) };
             return Err(EAGAIN);
         }
 
@@ -1539,8 +1539,9 @@ static page_cache_home_aops: bindings::address_space_operations = Vtable::<Home>
 /// # Safety
 ///
 /// The folio must be in a home.
-unsafe fn remove_dead(folio: &LockedFolio<'_>) {
-    // SAFETY: The folio is locked, in a home by the safety requirements, and we have a reference.
+unsafe fn remove_dead(folio: &Locked) {
+    // SAFETY: The folio is locked, in a home by the safety requirements, and the caller has a
+    // reference.
     unsafe { bindings::filemap_remove_folio(folio.as_ptr()) };
 }
 
